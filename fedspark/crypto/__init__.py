@@ -1,0 +1,13 @@
+"""Keys, ciphertexts, hashes, encodings and the one source of chance: numbers in, numbers out; no Spark, no files, no
+network.
+
+    randomness   derive, Stream, content_digest   every random number of a protocol (HKDF-SHA256, AES-256-CTR)
+    primes       prime                            key generation from a stream
+    hashing      bucket_digest, tag96, ...        keyed digests of ids
+    encoding     FixedPoint, residues             floats <-> integers <-> residues modulo n
+    rsa          RsaKey, full_domain_hash, ...    blind signatures for private set intersection
+    paillier     PrivateKey, Ciphertexts, ...     additively homomorphic columns
+
+Errors are ``CryptoError``; whether a bad value was ours or a peer's is known to the caller, who turns it into
+``PeerError``.
+"""

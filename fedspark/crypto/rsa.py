@@ -1,0 +1,290 @@
+"""RSA full-domain-hash blind signatures: the keyed function under RSA private set intersection.
+
+De Cristofaro and Tsudik, "Practical Private Set Intersection Protocols with Linear Complexity", Financial
+Cryptography 2010 (figure 4), over Chaum's blind signature (CRYPTO 1982). The signer computes H(id)^d without seeing
+the id:
+
+    guest   y = H(id) r^e mod n       r uniform in Z_n*           full_domain_hash, Stream.units, blind
+    host    s = y^d mod n             by CRT, s^e = y checked     sign
+    guest   s / r = H(id)^d mod n     s^e = y checked             check_signatures, batch_inverse, unblind
+
+A short r would let the signer test ids (y / H(guess) is then the e-th power of a small number), so blinds are
+uniform. The hash covers all of Z_n. A modulus for which e-th roots do not always exist would let a dishonest host
+sort blinded ids into classes; the ownership proof (8 roots of numbers that the host cannot choose) makes that fail
+except with probability 2^-128.
+
+Bulk functions take and return lists of residues; columns travel as uint8[N, bits/8], big-endian. Adversary:
+semi-honest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import gmpy2
+import numpy as np
+import numpy.typing as npt
+from gmpy2 import mpz
+
+from fedspark.crypto.constant_time import power_pairs
+from fedspark.crypto.hashing import prefixed, utf8
+from fedspark.crypto.primes import SMALL_PRIMES, product_of_primes
+from fedspark.crypto.randomness import Stream
+from fedspark.crypto.residues import all_units, batch_inverse
+from fedspark.errors import CryptoError
+
+__all__ = [
+    "EXPONENT",
+    "KEY_BITS",
+    "RsaKey",
+    "RsaPublic",
+    "batch_inverse",
+    "blind",
+    "check_public",
+    "check_signatures",
+    "from_array",
+    "full_domain_hash",
+    "prove",
+    "sign",
+    "to_array",
+    "unblind",
+    "verify_proof",
+]
+
+EXPONENT = 65537
+"""The public exponent: a constant of the protocol, never read from a message."""
+
+KEY_BITS = (2048, 3072, 4096)
+PROOF_ROOTS = 8
+_HASH_LABEL = b"fedspark rsa full-domain hash v1"
+_PROOF_LABEL = b"fedspark rsa ownership proof v1"
+
+
+@dataclass(frozen=True)
+class RsaPublic:
+    """A modulus ``n`` of exactly ``bits`` bits. From a peer: ``from_json``, then ``verify_proof``."""
+
+    n: int = field(repr=False)
+    bits: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of one residue on the wire."""
+        return self.bits // 8
+
+    def to_json(self) -> dict[str, str]:
+        """The key as a flat JSON object with the modulus in hexadecimal."""
+        return {"kind": "rsa", "bits": str(self.bits), "n": f"{self.n:x}"}
+
+    @staticmethod
+    def from_json(data: Mapping[str, object], bits: int) -> RsaPublic:
+        """The key in a received object, checked against the agreed ``bits`` (``check_public``). Raises CryptoError."""
+        public = RsaPublic(modulus_from_json(data, "rsa", bits), bits)
+        check_public(public)
+        return public
+
+
+@dataclass(frozen=True)
+class RsaKey:
+    """The signer's key. Private numbers are left out of ``repr``."""
+
+    public: RsaPublic
+    p: mpz = field(repr=False)
+    q: mpz = field(repr=False)
+
+    @staticmethod
+    def generate(stream: Stream, bits: int = 2048) -> RsaKey:
+        """The key that belongs to ``stream``: the same stream gives the same key. ``bits`` is 2048, 3072 or 4096,
+        else CryptoError.
+        """
+        check_key_bits(bits)
+        p, q = product_of_primes(stream, bits, lambda r: gmpy2.gcd(r - 1, EXPONENT) == 1, lambda p, q: True)
+        return RsaKey(RsaPublic(int(p * q), bits), p, q)
+
+
+def check_key_bits(bits: int) -> None:
+    """Refuse key sizes other than 2048, 3072 and 4096 bits (CryptoError)."""
+    if bits not in KEY_BITS:
+        raise CryptoError(
+            f"A key of {bits} bits is refused; keys have 2048, 3072 or 4096 bits.",
+            remedy="Set key_bits to one of these sizes.",
+        )
+
+
+def modulus_from_json(data: Mapping[str, object], kind: str, bits: int) -> int:
+    """The field ``n`` of a public key object of this kind and exactly these bits, in canonical hexadecimal. Raises
+    CryptoError.
+    """
+    check_key_bits(bits)
+    text = data.get("n")
+    if set(data) != {"kind", "bits", "n"} or data.get("kind") != kind or data.get("bits") != str(bits):
+        raise CryptoError(
+            f"This is not an {kind} public key of {bits} bits: kind {data.get('kind')!r}, bits "
+            f"{data.get('bits')!r}, fields {sorted(map(str, data))}.",
+            remedy="Both sides must run the same pipeline with the same key_bits.",
+        )
+    if not isinstance(text, str) or len(text) > bits // 4 or not re.fullmatch(r"[1-9a-f][0-9a-f]*", text):
+        raise CryptoError(
+            f"The modulus of the {kind} key is not a canonical hexadecimal number.",
+            remedy="Ask the peer for its key again.",
+        )
+    return int(text, 16)
+
+
+def check_public(public: RsaPublic) -> None:
+    """Refuse (CryptoError) a modulus that is even, not of exactly the agreed bits, or has a prime factor below 2^16."""
+    check_key_bits(public.bits)
+    check_modulus(public.n, public.bits, "RSA")
+
+
+def check_modulus(n: int, bits: int, kind: str) -> None:
+    """Checks on any received modulus: odd, exactly ``bits`` bits, no prime factor below 2^16. Raises CryptoError."""
+    remedy = "The peer's key is defective; stop, and have it make a new one."
+    if n < 0 or n.bit_length() != bits:
+        raise CryptoError(f"The {kind} modulus has {n.bit_length()} bits where {bits} were agreed.", remedy=remedy)
+    if n % 2 == 0:
+        raise CryptoError(f"The {kind} modulus is even.", remedy=remedy)
+    if gmpy2.gcd(n, SMALL_PRIMES) != 1:
+        raise CryptoError(f"The {kind} modulus has a prime factor below 2^16.", remedy=remedy)
+
+
+def full_domain_hash(public: RsaPublic, context: bytes, ids: Sequence[str]) -> list[mpz]:
+    """H(id) in [0, n) for every id: SHAKE-256 of (context, id) to |n| + 128 bits, reduced, so that it is uniform up
+    to 2^-128.
+
+    ``context`` names the run and the purpose. Raises CryptoError for an id that is not Unicode text.
+    """
+    return _hash(public, _HASH_LABEL, context, utf8(ids))
+
+
+def _hash(public: RsaPublic, label: bytes, context: bytes, messages: Iterable[bytes]) -> list[mpz]:
+    begun = hashlib.shake_256(prefixed(label) + prefixed(context))
+    n, length = mpz(public.n), public.width + 16
+    hashes = []
+    for message in messages:
+        shake = begun.copy()
+        shake.update(message)
+        hashes.append(mpz.from_bytes(shake.digest(length), "big") % n)
+    return hashes
+
+
+def blind(public: RsaPublic, hashes: Sequence[int], r: Sequence[int]) -> list[mpz]:
+    """h r^e mod n row by row. ``r`` must come from ``Stream.units(n, N)`` and be used once. Raises CryptoError on
+    unequal lengths.
+    """
+    _same_length(hashes, r)
+    n = mpz(public.n)
+    return [h * gmpy2.powmod(b, EXPONENT, n) % n for h, b in zip(hashes, r, strict=True)]
+
+
+def unblind(public: RsaPublic, signatures: Sequence[int], inverses: Sequence[int]) -> list[mpz]:
+    """s r^-1 mod n row by row, with the inverses of the blinds from ``batch_inverse(public.n, r)``."""
+    _same_length(signatures, inverses)
+    n = mpz(public.n)
+    return [mpz(s) * i % n for s, i in zip(signatures, inverses, strict=True)]
+
+
+def sign(key: RsaKey, values: Sequence[int]) -> list[mpz]:
+    """v^d mod n for every value, by CRT with constant-time powers.
+
+    Nothing is returned before s^e = v holds for every row: one faulty CRT power would give away a factor of n (Boneh,
+    DeMillo, Lipton 1997). Raises CryptoError for values outside 1..n-1 and for a power that does not verify.
+    """
+    n, p, q = mpz(key.public.n), key.p, key.q
+    numbers = [mpz(value) for value in values]
+    for row, value in enumerate(numbers):
+        if not 0 < value < n:
+            raise CryptoError(
+                f"The number to sign in row {row} lies outside 1..n-1.", remedy="Read columns with from_array()."
+            )
+    d = gmpy2.invert(EXPONENT, (p - 1) * (q - 1))
+    q_inverse = gmpy2.invert(q, p)
+    halves = power_pairs(numbers, (d % (p - 1), p), (d % (q - 1), q))
+    signatures = [b + q * ((a - b) * q_inverse % p) for a, b in halves]
+    if any(gmpy2.powmod(s, EXPONENT, n) != v for s, v in zip(signatures, numbers, strict=True)):
+        raise CryptoError(
+            "A private RSA power came out wrong and nothing was released.",
+            remedy="This machine computes faultily (memory, overclocking); run the step on another one.",
+        )
+    return signatures
+
+
+def check_signatures(public: RsaPublic, values: Sequence[int], signatures: Sequence[int]) -> None:
+    """Refuse (CryptoError, with the first row) signatures with s^e != v mod n."""
+    _same_length(values, signatures)
+    n = mpz(public.n)
+    for row, (value, signature) in enumerate(zip(values, signatures, strict=True)):
+        if gmpy2.powmod(signature, EXPONENT, n) != value:
+            raise CryptoError(
+                f"The signature in row {row} does not belong to what was sent.",
+                remedy="Nothing was used; ask the peer.",
+            )
+
+
+def prove(key: RsaKey, context: bytes) -> bytes:
+    """Proof that every number has an e-th root modulo n: the roots of 8 hashes of (n, e, context, i), 8 x bits/8
+    bytes.
+    """
+    return to_array(key.public, sign(key, _challenges(key.public, context))).tobytes()
+
+
+def verify_proof(public: RsaPublic, context: bytes, proof: bytes) -> None:
+    """Refuse (CryptoError) a proof that ``prove`` did not make for this key and context. Call it before blinding
+    anything.
+    """
+    if len(proof) != PROOF_ROOTS * public.width:
+        raise CryptoError(
+            f"The RSA ownership proof has {len(proof)} bytes instead of {PROOF_ROOTS * public.width}.",
+            remedy="Ask the peer for it again.",
+        )
+    roots = from_array(public, np.frombuffer(proof, dtype=np.uint8).reshape(PROOF_ROOTS, public.width))
+    try:
+        check_signatures(public, _challenges(public, context), roots)
+    except CryptoError:
+        raise CryptoError(
+            "The peer did not prove that its RSA key has the stated form for this run.",
+            remedy="Do not send it blinded ids; have it make a new key.",
+        ) from None
+
+
+def _challenges(public: RsaPublic, context: bytes) -> list[mpz]:
+    bound = prefixed(public.n.to_bytes(public.width, "big")) + prefixed(EXPONENT.to_bytes(4, "big")) + context
+    return _hash(public, _PROOF_LABEL, bound, [i.to_bytes(1, "big") for i in range(1, PROOF_ROOTS + 1)])
+
+
+def to_array(public: RsaPublic, values: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Residues in [0, n) as uint8[N, bits/8], big-endian."""
+    width = public.width
+    joined = b"".join(int(value).to_bytes(width, "big") for value in values)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, width)
+
+
+def from_array(public: RsaPublic, array: npt.NDArray[np.uint8]) -> list[mpz]:
+    """A received column uint8[N, bits/8] as residues in 1..n-1 and coprime to n, else CryptoError with the row."""
+    width = public.width
+    if array.ndim != 2 or array.dtype != np.uint8 or array.shape[1] != width:
+        raise CryptoError(
+            f"A column of residues is uint8[N, {width}], got {array.dtype}{list(array.shape)}.",
+            remedy="Nothing was used; ask the peer.",
+        )
+    raw, n = array.tobytes(), mpz(public.n)
+    values = [mpz.from_bytes(raw[i : i + width], "big") for i in range(0, len(raw), width)]
+    wrong = next((row for row, value in enumerate(values) if not 0 < value < n), None)
+    if wrong is None and not all_units(values, n):
+        wrong = next(row for row, value in enumerate(values) if gmpy2.gcd(value, n) != 1)
+    if wrong is not None:
+        raise CryptoError(
+            f"The residue in row {wrong} is not in 1..n-1 or shares a factor with n.",
+            remedy="Nothing was used; ask the peer.",
+        )
+    return values
+
+
+def _same_length(left: Sequence[object], right: Sequence[object]) -> None:
+    if len(left) != len(right):
+        raise CryptoError(
+            f"Two columns of the same rows have {len(left)} and {len(right)} rows.", remedy="Pass both of one bucket."
+        )
