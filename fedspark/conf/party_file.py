@@ -1,0 +1,241 @@
+"""The party file: who I am, where my stores and tables are, whom I trust, and which limits I set.
+
+It is private to its party and never leaves it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_mapping
+from fedspark.conf.secrets import REFERENCE_PATTERN, is_reference, is_secret_key, read_small
+from fedspark.conf.table_conf import AnyTable, CsvTable, ParquetTable, TableConf
+from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
+from fedspark.errors import ConfigError
+from fedspark.party import parse_identity
+
+CLEAR_SECRET = "clear_secret"
+_BY_REFERENCE = "must be a reference, env:NAME or file:path, and never the secret itself"
+_HDFS = "hdfs has no create-only put, which every file of a run relies on; use file, s3, gs or az"
+
+
+def _directory(info: ValidationInfo) -> Path:
+    directory = (info.context or {}).get("directory", Path())
+    return Path(directory)
+
+
+def _reference(text: str) -> str:
+    if not is_reference(text):
+        raise PydanticCustomError(CLEAR_SECRET, _BY_REFERENCE)
+    return text
+
+
+def _url(text: str, info: ValidationInfo) -> str:
+    try:
+        return absolute_url(text, _directory(info))
+    except ValueError as error:
+        kind = CLEAR_SECRET if "password" in str(error) else "url"
+        raise PydanticCustomError(kind, "{reason}", {"reason": str(error)}) from None
+
+
+def _store_url(text: str, info: ValidationInfo) -> str:
+    url = _url(text, info)
+    if scheme(url) not in OBJECT_STORES:
+        reason = _HDFS if scheme(url) == "hdfs" else f"must be a plain path or a URL of {', '.join(OBJECT_STORES)}"
+        raise PydanticCustomError("url", "{reason}", {"reason": reason})
+    return url
+
+
+def _identity(value: Any, info: ValidationInfo) -> Any:
+    """A peer's public key: its text, or ``file:`` and the path of a file that holds the text."""
+    if not isinstance(value, str):
+        return value
+    text, held = value, "is"
+    if value.startswith("file:"):
+        path = _directory(info) / value.removeprefix("file:")
+        held = f"names {path}, which is"
+        try:
+            text = read_small(path, f"identity key {value}").decode("utf-8", errors="replace").strip()
+        except ConfigError as error:
+            raise PydanticCustomError("identity", "{reason}", {"reason": error.message.rstrip(".")}) from None
+    try:
+        return parse_identity(text)
+    except ConfigError:
+        # Somebody may have pasted the private key here, so the text is shown only when it is marked as public.
+        kind = "identity" if value.startswith(("file:", "ed25519:")) else CLEAR_SECRET
+        reason = f"{held} not a public identity key (ed25519: and 43 characters, as 'fedspark keygen' prints it)"
+        raise PydanticCustomError(kind, "{reason}", {"reason": reason}) from None
+
+
+StoreUrl = Annotated[Text, AfterValidator(_store_url)]
+TablesUrl = Annotated[str, AfterValidator(lambda text, info: _url(text, info) if text else text)]
+SecretReference = Annotated[
+    str, AfterValidator(_reference), Field(json_schema_extra={"pattern": REFERENCE_PATTERN, "minLength": 5})
+]
+Identity = Annotated[bytes, BeforeValidator(_identity, json_schema_input_type=str)]
+_OPTIONS = "Settings of the object store (endpoint, region, ...); a secret among them is a reference."
+
+
+class WorkspaceConf(Model):
+    """My private place: no other party may reach it."""
+
+    files: StoreUrl = Field(description="Seeds, checkpoints and part files: path or URL (file, s3, gs, az).")
+    tables: TablesUrl = Field(
+        default="", description="Tables that Spark stages: path or Spark's own URL; `files`/tables when that is a path."
+    )
+    options: dict[Text, Setting] = Field(default={}, description=_OPTIONS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_beside_files(cls, data: Any) -> Any:
+        files = as_mapping(data).get("files")
+        if isinstance(files, str) and "tables" not in data and scheme(files) in ("", "file"):
+            return {**data, "tables": files.rstrip("/") + "/tables"}
+        return data
+
+
+class ExchangeConf(Model):
+    """The place that all parties share and through which all messages go."""
+
+    url: StoreUrl = Field(description="Path or URL (file, s3, gs, az) of the shared place.")
+    options: dict[Text, Setting] = Field(default={}, description=_OPTIONS)
+
+
+class SparkConf(Model):
+    """Settings of this party's own Spark application."""
+
+    master: Text = Field(default="local[*]", description="Spark master, when spark-submit has not set one.")
+    conf: dict[Text, Setting] = Field(default={}, description="Spark properties; a secret among them is a reference.")
+
+
+class PolicyConf(Model):
+    """Limits of this party: what breaks one is refused, and the refusal names it."""
+
+    min_intersection: int = Field(default=1, ge=0, description="Fewest common people with whom a step goes on.")
+    min_bin_rows: int = Field(
+        default=10,
+        ge=1,
+        description="A column is refused in which fewer rows than this differ from its most frequent value.",
+    )
+    min_key_bits: int = Field(default=2048, ge=2048, description="Smallest RSA or Paillier key accepted, in bits.")
+    wait_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How long an interactive job waits for a message before it ends with status 75.",
+    )
+    deadline_hours: float = Field(
+        default=72.0,
+        gt=0,
+        description="How long a message may stay away, over all attempts, before the run has failed.",
+    )
+
+
+class PartyConf(Model):
+    """One party's own file."""
+
+    party: Name = Field(description="My name, as the pipeline files write it.")
+    identity: SecretReference = Field(description="Reference to my private Ed25519 key, made by 'fedspark keygen'.")
+    workspace: WorkspaceConf = Field(description="My private place.")
+    exchange: ExchangeConf = Field(description="The place that all parties share.")
+    peers: dict[Name, Identity] = Field(
+        description="Public identity key of every other party: its text (ed25519:...) or file: and a path."
+    )
+    spark: SparkConf = Field(default=SparkConf(), description="My Spark application; an arbiter needs none.")
+    tables: dict[Name, TableConf] = Field(default={}, description="My tables by name; an arbiter has none.")
+    policy: PolicyConf = Field(default=PolicyConf(), description="My limits.")
+
+    _path: Path = PrivateAttr(default=Path())
+    _directory: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any) -> None:
+        self._path = (context or {}).get("path", Path())
+        self._directory = (context or {}).get("directory", Path())
+
+    @property
+    def path(self) -> Path:
+        """The party file."""
+        return self._path
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the party file: base of relative paths and of ``file:`` references."""
+        return self._directory
+
+    def table(self, name: str) -> AnyTable:
+        """The table of that name; ConfigError, with the names there are, when this party has none."""
+        if name not in self.tables:
+            known = ", ".join(self.tables) or "none"
+            raise ConfigError(
+                f"Party {self.party} has no table {name!r}; the tables of its party file are: {known}.",
+                remedy=f"Add it under `tables` in {self.path}.",
+            )
+        return self.tables[name]
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
+        for check in (_table_findings, _secret_findings, _place_findings, _peer_findings, _spark_findings):
+            yield from check(data)
+
+
+_TABLE_KINDS: dict[Any, type[CsvTable | ParquetTable]] = {"csv": CsvTable, "parquet": ParquetTable}
+_Check = Callable[[Mapping[str, Any]], Iterable[Finding]]
+
+
+def _table_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    for name, raw in as_mapping(data.get("tables")).items():
+        table = as_mapping(raw)
+        kind = table.get("kind")
+        if isinstance(kind, str) and kind in _TABLE_KINDS:
+            for finding in _TABLE_KINDS[kind].findings(table):
+                yield Finding(("tables", name, *finding.path), finding.rule, finding.value, finding.hint)
+
+
+def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    for path in (("workspace", "options"), ("exchange", "options"), ("spark", "conf")):
+        settings = as_mapping(as_mapping(data.get(path[0])).get(path[1]))
+        for key, value in settings.items():
+            if is_secret_key(str(key)) and not (isinstance(value, str) and is_reference(value)):
+                yield Finding((*path, key), _BY_REFERENCE, value)
+
+
+def _place_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    workspace = as_mapping(data.get("workspace"))
+    shared = as_mapping(data.get("exchange")).get("url")
+    for key in ("files", "tables"):
+        mine = workspace.get(key)
+        if mine and isinstance(mine, str) and isinstance(shared, str) and contains(shared, mine):
+            rule = "must not lie in the shared place exchange.url: other parties can reach it"
+            yield Finding(("workspace", key), rule, mine)
+    files, staged = workspace.get("files"), workspace.get("tables")
+    if data.get("tables") and not staged and isinstance(files, str) and scheme(files) not in ("", "file"):
+        rule = "is required: this party has tables, and `files` is not a path that Spark could use too"
+        yield Finding(("workspace", "tables"), rule, hint="For example s3a://bucket/prefix.")
+
+
+def _peer_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    owners: dict[Any, str] = {}
+    for name, key in as_mapping(data.get("peers")).items():
+        if name == data.get("party"):
+            yield Finding(("peers", name), "is this party itself; list only the others")
+        if isinstance(key, (str, bytes)):
+            if key in owners:
+                yield Finding(("peers", name), f"has the same identity key as {owners[key]}; every party has its own")
+            owners.setdefault(key, name)
+
+
+def _spark_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    for key in as_mapping(as_mapping(data.get("spark")).get("conf")):
+        if not re.match(r"spark\.[A-Za-z]", str(key)):
+            yield Finding(
+                ("spark", "conf", key),
+                "is no Spark property: they begin with 'spark.'",
+                hint=f"Did you mean spark.{key}?",
+            )
+        if key == "spark.master":
+            yield Finding(("spark", "conf", key), "is set in two places: write it as `master`, beside `conf`")
