@@ -26,12 +26,12 @@ from gmpy2 import mpz
 
 from fedspark.crypto.ciphertexts import Ciphertexts, Column, Derived, encrypt
 from fedspark.crypto.constant_time import power_pairs
+from fedspark.crypto.moduli import check_key_bits
 from fedspark.crypto.paillier_engine import Engine, Gmpy2Engine, OwnerEngine
 from fedspark.crypto.paillier_keys import PublicKey, check_public_key, engine_for
 from fedspark.crypto.primes import ROUNDS, product_of_primes
 from fedspark.crypto.randomness import Stream
 from fedspark.crypto.residues import from_residues, to_residues
-from fedspark.crypto.rsa import check_key_bits
 from fedspark.errors import CryptoError
 
 __all__ = [

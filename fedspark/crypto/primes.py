@@ -15,9 +15,6 @@ ROUNDS = 40
 2^-80.
 """
 
-SMALL_PRIMES = gmpy2.primorial(2**16)
-"""The product of all primes below 2^16: one greatest common divisor finds every small factor of a received modulus."""
-
 _SIEVE = gmpy2.primorial(2000)
 
 
