@@ -1,0 +1,120 @@
+"""The opening of every intersection protocol: freeze the inputs, then draw the salt, then compute the plan.
+
+| tag | from -> to | content | bytes |
+|---|---|---|---|
+| size | each data party -> each other | rows, snapshot digest, commitment to a nonce, part limit in rows | 200 |
+| nonce | each data party -> each other | the nonce | 80 |
+
+The salt decides who is in which bucket. A party that could choose it after seeing its table, or its table after
+seeing the salt, could steer ids into one bucket; so everyone commits to table and nonce, and opens only when all
+commitments are there.
+
+Learned: every data party learns the row counts and the part limits of all others. The snapshot digest is sent under a
+key of its owner: it pins the table, and nobody else can try out which table it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+from fedspark.crypto.randomness import derive
+from fedspark.errors import Mismatch, TableError, Tampered
+from fedspark.party import Party
+from fedspark.psi.align import Source
+from fedspark.psi.sizes import Plan, affordable_part_rows, make_plan
+from fedspark.run import Run
+
+NONCE_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a data party says about its table before the salt exists."""
+
+    rows: int
+    snapshot: str
+    part_rows: int
+    commitment: str
+
+    @staticmethod
+    def from_json(value: Any, sender: Party) -> Size:
+        """Mismatch when a field is missing, superfluous or of another type, or a number is out of range."""
+        fields = {"rows": int, "snapshot": str, "part_rows": int, "commitment": str}
+        if not isinstance(value, dict) or set(value) != set(fields):
+            raise _malformed("size", sender, f"fields {', '.join(sorted(fields))}")
+        if any(type(value[name]) is not kind for name, kind in fields.items()):
+            raise _malformed("size", sender, "rows and part_rows as integers, snapshot and commitment as text")
+        if value["rows"] < 0 or value["part_rows"] < 1:
+            raise _malformed("size", sender, "rows >= 0 and part_rows >= 1")
+        return Size(**value)
+
+
+def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int) -> Plan:
+    """Exchange sizes and nonces with all data parties of the run; the plan is equal at all of them.
+
+    ``value_bytes`` is the size of the protocol's widest per-row value; ``bucket_rows`` comes from the pipeline.
+    Raises Tampered when a nonce does not open its commitment.
+    """
+    parties = run.roster.data_parties
+    others = [party for party in parties if party.name != run.me.name]
+    nonce = run.subkey("nonce")
+    masked = hmac.new(run.subkey("snapshot"), source.snapshot.encode(), hashlib.sha256).hexdigest()
+    limit = min(bucket_rows, affordable_part_rows(source.row_bytes, value_bytes))
+    mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit}
+    mine["commitment"] = commitment(run, run.me, nonce, source.rows, masked)
+    if run.once("psi/size", lambda: mine) != mine:
+        raise TableError(
+            f"The table {source.name} is not the one that this run began with; it has {source.rows:,} rows now.",
+            remedy="A run works on one frozen table. Start a new run (another label) for the new one.",
+        )
+
+    for party in others:
+        run.send("size", party, mine)
+    sizes = {run.me.name: Size.from_json(mine, run.me)}
+    for party in others:
+        sizes[party.name] = Size.from_json(run.receive("size", party).json(), party)
+
+    for party in others:
+        run.send("nonce", party, {"nonce": nonce.hex()})
+    nonces = {run.me.name: nonce}
+    for party in others:
+        nonces[party.name] = opened_nonce(run, party, run.receive("nonce", party).json(), sizes[party.name])
+
+    return make_plan(
+        rows={party.name: sizes[party.name].rows for party in parties},
+        part_rows=[sizes[party.name].part_rows for party in parties],
+        bucket_rows=bucket_rows,
+        salt=derive(b"".join(nonces[party.name] for party in parties), "fedspark psi salt", run.id, run.step_name),
+    )
+
+
+def commitment(run: Run, party: Party, nonce: bytes, rows: int, snapshot: str) -> str:
+    """SHA-256 of the 32-byte nonce and of what it is bound to: run, step, party, rows and snapshot."""
+    context = "\0".join([run.id, run.step_name, party.name, str(rows), snapshot])
+    return hashlib.sha256(nonce + context.encode()).hexdigest()
+
+
+def opened_nonce(run: Run, party: Party, message: Any, size: Size) -> bytes:
+    """The nonce in ``message``; Tampered unless it opens the commitment that ``party`` sent with its size."""
+    try:
+        nonce = bytes.fromhex(message["nonce"])
+    except (TypeError, KeyError, ValueError):
+        raise _malformed("nonce", party, "a nonce in hexadecimal digits") from None
+    if len(nonce) != NONCE_BYTES:
+        raise _malformed("nonce", party, f"a nonce of {NONCE_BYTES} bytes, not {len(nonce)}")
+    if not hmac.compare_digest(commitment(run, party, nonce, size.rows, size.snapshot), size.commitment):
+        raise Tampered(
+            f"The nonce of {party.name} does not open the commitment that it sent before: it was chosen afterwards.",
+            remedy="Nothing of the intersection was computed. Start a new run, and ask them which software they use.",
+        )
+    return nonce
+
+
+def _malformed(tag: str, sender: Party, rule: str) -> Mismatch:
+    return Mismatch(
+        f"The message {tag!r} of {sender.name} is malformed: it must have {rule}.",
+        remedy="Ask them which fedspark version they run.",
+    )

@@ -1,0 +1,87 @@
+"""One column of fixed-width values per message part: Arrow IPC on the wire, numpy on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fedspark.errors import CryptoError, Mismatch, PeerError
+
+Values = npt.NDArray[np.uint8]
+"""uint8[N, width]: N values of ``width`` bytes each."""
+
+
+def pack_values(name: str, values: Values) -> bytes:
+    """An Arrow IPC stream of one batch with the fixed-size-binary column ``name``; equal values, equal bytes."""
+    rows, width = values.shape
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return _write(name, pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, buffer]))
+
+
+def unpack_values(data: bytes, name: str, rows: int, width: int) -> Values:
+    """uint8[rows, width] as sent by a peer; Mismatch when column, type or number of rows is another."""
+    column = _read(data, name, pa.binary(width), rows)
+    buffer = column.buffers()[1]
+    raw = np.frombuffer(buffer, np.uint8) if buffer is not None else np.zeros(0, np.uint8)
+    return raw[column.offset * width : (column.offset + rows) * width].reshape(rows, width)
+
+
+def pack_flags(name: str, flags: npt.NDArray[np.bool_]) -> bytes:
+    """The same with a Boolean column, one bit per row."""
+    return _write(name, pa.array(np.asarray(flags, dtype=np.bool_)))
+
+
+def unpack_flags(data: bytes, name: str, rows: int) -> npt.NDArray[np.bool_]:
+    """bool[rows] as sent by a peer; Mismatch when column, type or number of rows is another."""
+    flags: npt.NDArray[np.bool_] = _read(data, name, pa.bool_(), rows).to_numpy(zero_copy_only=False)
+    return flags
+
+
+def _write(name: str, column: pa.Array) -> bytes:
+    batch = pa.RecordBatch.from_arrays([column], names=[name])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _read(data: bytes, name: str, kind: pa.DataType, rows: int) -> pa.Array:
+    try:
+        with pa.ipc.open_stream(pa.BufferReader(data)) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _refused(name, f"it is not an Arrow stream ({error})") from None
+    if table.column_names != [name]:
+        raise _refused(name, f"its columns are {table.column_names}, not ['{name}']")
+    column = table.column(0)
+    if column.type != kind:
+        raise _refused(name, f"its type is {column.type}, not {kind}")
+    if len(column) != rows:
+        raise _refused(name, f"it has {len(column):,} rows, and {rows:,} were agreed")
+    if column.null_count:
+        raise _refused(name, f"{column.null_count:,} of its values are null")
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], kind)
+
+
+def _refused(name: str, why: str) -> Mismatch:
+    return Mismatch(
+        f"A part of the peer's message {name!r} is refused: {why}.",
+        remedy="Nothing of it was used. Ask the peer which fedspark version sent it.",
+    )
+
+
+@contextmanager
+def from_peer(tag: str, sender: str) -> Iterator[None]:
+    """What crypto refuses inside came from ``sender``: PeerError with the rule instead of CryptoError."""
+    try:
+        yield
+    except CryptoError as error:
+        raise PeerError(
+            f"The message {tag!r} of {sender} is refused: {error.message}",
+            remedy="Nothing of it was used. " + (error.remedy or "Ask them which fedspark version they run."),
+        ) from None
