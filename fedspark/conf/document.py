@@ -103,7 +103,8 @@ def parse_document(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        begun = f" (begun in line {error.context_mark.line + 1})" if error.context_mark else ""
+        reason = ", ".join(part for part in (error.context and error.context + begun, error.problem) if part)
         raise ConfigError(
             f"{source}:{line}: not YAML: {reason}.", remedy="Mind indentation, colons and quotes."
         ) from None

@@ -56,7 +56,7 @@ def resolve(reference: str, base: Path | str) -> bytes:
 def resolve_settings(settings: Mapping[str, str], base: Path | str) -> dict[str, str]:
     """Settings with their secrets in clear, to be handed to a library at once and kept nowhere.
 
-    ``env:`` is resolved at every key, ``file:`` only where the key holds a secret: elsewhere it is a URL that Spark reads.
+    ``env:`` is resolved at every key, ``file:`` only where the key holds a secret: elsewhere it is a URL for Spark.
     """
     return {
         key: resolve(value, base).decode() if is_reference(value) and _is_secret(key, value) else value

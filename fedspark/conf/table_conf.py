@@ -81,8 +81,8 @@ class CsvTable(ColumnsConf):
 
     kind: Literal["csv"] = Field(default="csv", description="The kind of this table.")
     header: bool = Field(default=True, description="Whether the first line names the columns.")
-    delimiter: Annotated[str, BeforeValidator(_tab), Field(min_length=1, max_length=1)] = Field(
-        default=",", description="The one character between fields; \\t for a tab."
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), BeforeValidator(_tab, json_schema_input_type=str)] = (
+        Field(default=",", description="The one character between fields; \\t for a tab.")
     )
     encoding: Annotated[Encoding, BeforeValidator(_lower)] = Field(default="utf-8", description="Encoding of the text.")
     types: dict[Text, ColumnType] | None = Field(

@@ -1,0 +1,61 @@
+"""The example files are real: they load, fit together, and say what the code's defaults say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fedspark.conf import check_together, load_party, load_pipeline
+from fedspark.party import Role, identity_text
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "conf" / "example"
+PARTIES = {"hospital": Role.GUEST, "laboratory": Role.HOST, "authority": Role.ARBITER}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A copy of the examples, with the public keys that an installation would have exchanged."""
+    place = tmp_path / "example"
+    shutil.copytree(EXAMPLE, place)
+    (place / "keys").mkdir(exist_ok=True)
+    for number, name in enumerate(PARTIES):
+        (place / "keys" / f"{name}.pub").write_text(identity_text(bytes([number] * 32)) + "\n")
+    return place
+
+
+@pytest.mark.parametrize("name", PARTIES)
+def test_every_party_file_serves_the_pipeline(example, name):
+    pipeline = load_pipeline(example / "pipeline.yaml")
+    party = load_party(example / f"{name}.yaml")
+    check_together(party, pipeline)
+    assert party.party == name
+    assert pipeline.roster()[name].role is PARTIES[name]
+
+
+def test_the_pipeline_has_all_five_kinds_of_step():
+    pipeline = load_pipeline(EXAMPLE / "pipeline.yaml")
+    assert [step.step for step in pipeline.steps] == ["load", "psi", "train", "evaluate", "predict"]
+    assert (pipeline.project, pipeline.pipeline) == ("breast-cancer", "demo")
+
+
+def test_the_guest_has_a_label_for_training_and_none_for_scoring(example):
+    tables = load_party(example / "hospital.yaml").tables
+    assert tables["patients"].label == "malignant"
+    assert tables["newcomers"].label is None
+
+
+def test_the_arbiter_has_no_tables(example):
+    assert load_party(example / "authority.yaml").tables == {}
+
+
+def test_lines_that_are_commented_out_are_valid_too(example):
+    path = example / "hospital.yaml"
+    text = path.read_text().replace("# tables: s3a", "tables: s3a").replace("# features:", "features:")
+    for key in ("options:", "  endpoint:", "  access_key_id:", "  secret_access_key:"):
+        text = text.replace(f"# {key}", f"  {key.lstrip()}" if key.startswith(" ") else key)
+    path.write_text(text)
+    party = load_party(path)
+    assert party.exchange.options["secret_access_key"] == "env:EXCHANGE_SECRET"
+    assert party.workspace.tables == "s3a://my-bucket/tables"
