@@ -1,0 +1,8 @@
+"""A run: one execution of a pipeline by one party. Everything that a role half needs is one argument, ``Run``."""
+
+from fedspark.run.opening import open_run
+from fedspark.run.progress import Progress
+from fedspark.run.run import Run
+from fedspark.run.workspace import Workspace
+
+__all__ = ["Progress", "Run", "Workspace", "open_run"]

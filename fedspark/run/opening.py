@@ -1,0 +1,213 @@
+"""Open a run: keys, stores, seed, handshake. After this a party has everything a role half needs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedspark import __version__
+from fedspark.buckets import PartRunner, SparkRunner
+from fedspark.conf import PartyConf, PipelineConf, check_together
+from fedspark.conf.secrets import resolve
+from fedspark.crypto.identity import parse_private, public_bytes
+from fedspark.crypto.randomness import derive
+from fedspark.errors import ConfigError
+from fedspark.exchange.handshake import open_session
+from fedspark.exchange.mailbox import Mailbox
+from fedspark.exchange.seal import SealKeys, seal, unseal
+from fedspark.exchange.store import StoreRef
+from fedspark.exchange.waiting import Awaited, Waiting
+from fedspark.party import Party, Roster
+from fedspark.run.progress import Progress
+from fedspark.run.run import Run
+from fedspark.run.session import start_session
+from fedspark.run.status import OPENING, WAITING, StatusBoard
+from fedspark.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Parties must agree on what their messages mean: raise this whenever a protocol changes what it sends.
+PROTOCOL_VERSION = "1"
+
+_SEED_BYTES = 32
+_SEED_PATH = "seed.sealed"
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SECONDS_BETWEEN_WAIT_LINES = 15.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one party's side of one run lies: its own stores and the folder in the exchange."""
+
+    workspace: Workspace
+    status: StatusBoard
+    exchange: StoreRef
+    prefix: str
+
+
+def place_of(party: PartyConf, pipeline: PipelineConf, label: str) -> Place:
+    """The place of the run called ``label``; ConfigError when that is no name."""
+    if not _LABEL.fullmatch(label):
+        raise ConfigError(
+            f"{label!r} cannot be the name of a run.",
+            remedy="Use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64 of them.",
+        )
+    base = str(party.directory)
+    folder = f"{pipeline.project}/{pipeline.pipeline}/{label}"
+    files = StoreRef(party.workspace.files, tuple(sorted(party.workspace.options.items())), base)
+    exchange = StoreRef(party.exchange.url, tuple(sorted(party.exchange.options.items())), base)
+    workspace = Workspace(files, f"runs/{folder}", f"{party.workspace.tables.rstrip('/')}/{folder}")
+    return Place(workspace, StatusBoard(files, f"status/{folder}"), exchange, folder)
+
+
+def open_run(
+    party: PartyConf,
+    pipeline: PipelineConf,
+    label: str,
+    *,
+    wait_seconds: float | None = None,
+    progress: Progress | None = None,
+    runner: PartRunner | None = None,
+    resume_only: bool = False,
+) -> Run:
+    """This party's side of the run called ``label``: begun now, or continued where it stopped.
+
+    Waits for the other parties' hellos, at most ``wait_seconds`` (default: the party file's policy), then NotReady.
+    ``runner`` replaces Spark. With ``resume_only``, ConfigError when this party has not begun the run.
+    """
+    check_together(party, pipeline)
+    identity = parse_private(resolve(party.identity, party.directory), party.identity)
+    roster = _pinned(pipeline.roster(), party, public_bytes(identity))
+    me = roster[party.party]
+    place = place_of(party, pipeline, label)
+    if resume_only and not place.workspace.exists(_SEED_PATH):
+        raise ConfigError(
+            f"There is no run {label} of pipeline {pipeline.pipeline} to resume in {place.workspace.url('')}.",
+            remedy="Leave out --resume to begin it.",
+        )
+    progress = progress or Progress(me.name)
+    progress.step = OPENING
+    place.workspace.store.probe(place.workspace.prefix)
+    seed = _seed(place.workspace, identity.private_bytes_raw())
+    waiting = _waiting(place, party, wait_seconds, progress)
+    session = open_session(
+        place.exchange,
+        place.prefix,
+        me,
+        identity,
+        roster,
+        ephemeral=derive(seed, "ephemeral key"),
+        nonce=derive(seed, "hello nonce"),
+        offer=offer(pipeline),
+        waiting=waiting,
+    )
+    mailbox = Mailbox(place.exchange, place.prefix, session, waiting, remember=_remember(place.workspace))
+    mailbox.withdraw_stop()
+    start = _session_starter(party, f"fedspark {pipeline.pipeline} {label} {me.name}")
+    return Run(
+        me=me,
+        roster=session.roster,
+        pipeline=pipeline,
+        party_conf=party,
+        label=label,
+        id=session.run_id,
+        workspace=place.workspace,
+        mailbox=mailbox,
+        runner=runner or SparkRunner(start),
+        progress=progress,
+        status=place.status,
+        _seed=seed,
+        _session=start,
+    )
+
+
+def offer(pipeline: PipelineConf) -> dict[str, str]:
+    """What must be equal at all parties: the pipeline, key by key, and what messages mean."""
+    facts = {f"pipeline.{key}": value for key, value in pipeline.flat().items()}
+    return facts | {
+        "pipeline digest": pipeline.digest(),
+        "protocol version": PROTOCOL_VERSION,
+        "fedspark version": __version__,
+    }
+
+
+def keep_seed(workspace: Workspace, identity: bytes, seed: bytes) -> None:
+    """Store a run's seed, sealed to the party's own identity key (raw private bytes), before the run begins.
+
+    ``open_run`` draws the seed from the operating system; a reproducible run (a test, an audit) puts its own here
+    first.
+    """
+    workspace.keep(_SEED_PATH, seal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, seed))
+
+
+def forget_seed(workspace: Workspace) -> None:
+    """Delete the seed, and with it every key of the run, when the run is closed."""
+    workspace.store.delete(workspace.name(_SEED_PATH))
+
+
+def _seed(workspace: Workspace, identity: bytes) -> bytes:
+    if not workspace.exists(_SEED_PATH):
+        sealed = seal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, os.urandom(_SEED_BYTES))
+        workspace.create(_SEED_PATH, sealed)
+    return unseal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, workspace.read(_SEED_PATH), 1024)
+
+
+def _workspace_keys(identity: bytes) -> SealKeys:
+    return SealKeys(derive(identity, "workspace mac"), derive(identity, "workspace enc"))
+
+
+def _pinned(roster: Roster, party: PartyConf, mine: bytes) -> Roster:
+    keys = {**party.peers, party.party: mine}
+    return Roster(tuple(Party(member.name, member.role, keys[member.name]) for member in roster))
+
+
+def _remember(workspace: Workspace) -> Callable[[str, bytes], None]:
+    def remember(path: str, digest: bytes) -> None:
+        workspace.keep(f"accepted/{path}", digest)
+
+    return remember
+
+
+def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progress: Progress) -> Waiting:
+    said = 0.0
+
+    def since(awaited: str) -> float:
+        # Kept in the workspace: the deadline counts from the first wait, over all restarts.
+        path = f"waits/{hashlib.sha256(awaited.encode()).hexdigest()[:32]}"
+        place.workspace.create(path, repr(time.time()).encode())
+        return float(place.workspace.read(path))
+
+    def on_wait(awaited: str, waited: float) -> None:
+        nonlocal said
+        if waited < said:
+            said = 0.0
+        if waited - said >= _SECONDS_BETWEEN_WAIT_LINES:
+            said = waited
+            progress.say(f"waiting for {awaited} ({waited:.0f} s)")
+
+    def on_not_ready(awaited: Awaited) -> None:
+        facts = {"awaited": awaited.object, "from": awaited.peer, "deadline": awaited.deadline}
+        place.status.put(progress.step or OPENING, WAITING, **facts)
+
+    return Waiting(
+        limit_seconds=party.policy.wait_seconds if wait_seconds is None else wait_seconds,
+        deadline_seconds=party.policy.deadline_hours * 3600,
+        on_wait=on_wait,
+        on_not_ready=on_not_ready,
+        since=since,
+    )
+
+
+def _session_starter(party: PartyConf, name: str) -> Callable[[], SparkSession]:
+    @functools.cache
+    def start() -> SparkSession:
+        return start_session(party, name)
+
+    return start

@@ -1,0 +1,103 @@
+"""This party's Spark session: started late, once per process, with checks that name the setting."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from fedspark.conf import PartyConf
+from fedspark.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MINIMUM = (4, 1)
+
+# Settings for a session that this process starts on its own machine; a cluster brings its own.
+_LOCAL_DEFAULTS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+# Part tasks carry keys of the run in their closures: on a cluster these must not cross the network in clear.
+_CLUSTER_REQUIRED = {
+    "spark.authenticate": "true",
+    "spark.network.crypto.enabled": "true",
+    "spark.io.encryption.enabled": "true",
+}
+
+
+def start_session(conf: PartyConf, name: str) -> SparkSession:
+    """The session of the party file's ``spark`` section, or the one that spark-submit prepared.
+
+    ConfigError when pyspark is missing or too old or a cluster lacks encryption; StoreError when Java does not start.
+    """
+    _check_pyspark()
+    from pyspark.sql import SparkSession
+
+    under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName(name)
+    if not under_spark_submit:
+        builder = builder.master(conf.spark.master)
+        if is_local(conf.spark.master):
+            # Workers would otherwise run whatever python3 is first on the PATH, which has none of our packages.
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+            for key, value in _LOCAL_DEFAULTS.items():
+                builder = builder.config(key, value)
+    for key, value in conf.spark.conf.items():
+        builder = builder.config(key, value)
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        raise StoreError(
+            f"Spark did not start (master {conf.spark.master}): {_first_line(error)}",
+            remedy="Check that Java 17 or 21 is installed (java -version) and the spark section of the party file.",
+        ) from error
+    _check_cluster(session)
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def is_local(master: str) -> bool:
+    """Whether all of Spark runs in this one process."""
+    return master == "local" or master.startswith("local[")
+
+
+def _check_pyspark() -> None:
+    try:
+        import pyspark
+    except ImportError:
+        raise ConfigError(
+            "pyspark is not installed, and this step needs it.", remedy="Install fedspark[spark]."
+        ) from None
+    version = tuple(int(part) for part in pyspark.__version__.split(".")[:2])
+    if version < _MINIMUM:
+        raise ConfigError(
+            f"pyspark {pyspark.__version__} is too old: fedspark needs {'.'.join(map(str, _MINIMUM))} or newer.",
+            remedy="Install fedspark[spark].",
+        )
+
+
+def _check_cluster(session: SparkSession) -> None:
+    settings = session.sparkContext.getConf()
+    master = settings.get("spark.master", "") or ""
+    if is_local(master):
+        return
+    missing = [key for key, value in _CLUSTER_REQUIRED.items() if settings.get(key, "false") != value]
+    if missing:
+        session.stop()
+        raise ConfigError(
+            f"Spark at {master} would send tasks that carry keys of the run in clear: {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not true.",
+            remedy="Set them under spark.conf in the party file, or give them to spark-submit with --conf.",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

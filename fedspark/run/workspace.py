@@ -1,0 +1,51 @@
+"""A party's private place: seeds, checkpoints, prepared, aligned and result parts of its runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fedspark.exchange.store import Store, StoreRef
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The part of a private store that belongs to one run.
+
+    Travels in task closures: it holds references only. ``ref`` points at the store that driver and executors share,
+    ``prefix`` is this run's folder in it, ``tables`` the Spark URL under which staged tables of this run lie.
+    """
+
+    ref: StoreRef
+    prefix: str
+    tables: str
+
+    @property
+    def store(self) -> Store:
+        return self.ref.open()
+
+    def name(self, path: str) -> str:
+        """Full object name of ``path`` in this run's folder."""
+        return f"{self.prefix}/{path}"
+
+    def url(self, path: str) -> str:
+        """Where a user finds ``path``."""
+        return f"{self.ref.url.rstrip('/')}/{self.name(path)}"
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write once; False when something was there already (and stays)."""
+        return self.store.create(self.name(path), data)
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Write once; an equal rewrite is a no-op, an unequal one an error."""
+        self.store.keep(self.name(path), data)
+
+    def read(self, path: str) -> bytes:
+        return self.store.read(self.name(path))
+
+    def exists(self, path: str) -> bool:
+        return self.store.size(self.name(path)) is not None
+
+    def read_json(self, path: str) -> Any:
+        return json.loads(self.read(path))

@@ -1,0 +1,88 @@
+"""Load: take a snapshot of this party's source tables. Every later step reads the snapshot, never the source."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+from fedspark.conf import LoadOptions, TrainOptions
+from fedspark.party import Role
+from fedspark.psi.align import Source
+from fedspark.run import Run
+from fedspark.tables.card import TableCard
+from fedspark.tables.staging import read_staged, stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def run_step(run: Run, options: LoadOptions) -> None:
+    """Stage every table of ``options``; an arbiter has none. A table that does not pass leaves nothing."""
+    if run.role is Role.ARBITER:
+        return
+    cards = []
+    for table in options.tables:
+        record = run.once(f"{table}.staged", functools.partial(_stage, run, table))
+        cards.append(TableCard.from_json(record["card"]))
+        run.progress.say(f"{table}: {cards[-1].rows:,} rows, {len(cards[-1].features)} features")
+    run.write_record(_record(options.name, cards))
+
+
+def staged_source(run: Run, table: str) -> tuple[TableCard, Source]:
+    """The card and the snapshot of a table that an earlier load step of this run has staged."""
+    step = next(s for s in run.pipeline.steps if isinstance(s, LoadOptions) and table in s.tables)
+    record = run.workspace.read_json(run.at(step.name).path(f"{table}.staged.json"))
+    card = TableCard.from_json(record["card"])
+
+    def open_table() -> DataFrame:
+        return read_staged(run.spark, card, record["target"])
+
+    return card, Source(table, card.rows, len(card.features), card.checksum, open_table)
+
+
+def _stage(run: Run, table: str) -> dict[str, Any]:
+    # Every attempt writes to its own directory; the record that is stored once says which one counts.
+    target = f"{run.workspace.tables}/{table}/{os.urandom(6).hex()}"
+    trained = any(isinstance(step, TrainOptions) and step.table == table for step in run.pipeline.steps)
+    card = stage(
+        run.spark,
+        table,
+        run.party_conf.table(table),
+        run.party_conf.directory,
+        id_type=run.pipeline.ids.type,
+        target=target,
+        needs_label=trained and run.role is Role.GUEST,
+        needs_features=True,
+        training=trained,
+    )
+    return {"card": card.to_json(), "target": target}
+
+
+def _record(step: str, cards: list[TableCard]) -> dict[str, Any]:
+    return {
+        "step": step,
+        "kind": "load",
+        "title": "Tables",
+        "text": "Snapshots of this party's own tables. All later steps read these, never the source.",
+        "tables": [
+            {
+                "title": card.name,
+                "columns": ["column", "type", "role"],
+                "rows": [[column.name, column.type, column.role] for column in card.columns],
+                "note": _note(card),
+            }
+            for card in cards
+        ],
+    }
+
+
+def _note(card: TableCard) -> str:
+    words = [f"{card.rows:,} rows"]
+    if card.dropped:
+        words.append(f"{card.dropped:,} rows of repeated ids left out")
+    if card.label_counts is not None:
+        words.append(f"label 1 in {card.label_counts['1']:,} rows")
+    if card.constant:
+        words.append(f"constant here: {', '.join(card.constant)}")
+    return "; ".join(words)

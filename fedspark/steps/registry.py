@@ -1,0 +1,70 @@
+"""Which function runs which kind of step, and the order of things: one step after the other, each at most once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from fedspark.conf import StepOptions
+from fedspark.errors import ConfigError, FedsparkError, NotReady, PeerError, PolicyRefused
+from fedspark.run import Run
+from fedspark.run.status import DONE, FAILED, RUNNING
+
+KINDS = {
+    "load": "fedspark.steps.load:run_step",
+    "psi": "fedspark.steps.psi:run_step",
+    "train": "fedspark.steps.train:run_step",
+    "evaluate": "fedspark.steps.evaluate:run_step",
+    "predict": "fedspark.steps.predict:run_step",
+}
+
+
+def run_steps(run: Run, only: str | None = None) -> None:
+    """Run all steps of the pipeline that are not done yet, or the one called ``only`` (then those before it must be
+    done).
+
+    What a step leaves is create-only, so a step that was interrupted continues, and one that is done is not run again.
+    """
+    if only is not None:
+        run.pipeline.step(only)
+    for options in run.pipeline.steps:
+        name = options.name
+        if is_done(run, name):
+            continue
+        if only is not None and name != only:
+            raise ConfigError(
+                f"Step {only} needs step {name}, which is not done in run {run.label}.",
+                remedy=f"Run it first: --step {name}.",
+            )
+        _run_one(run.at(name), options)
+        if name == only:
+            return
+
+
+def is_done(run: Run, step: str) -> bool:
+    """Whether this party has finished ``step`` in this run."""
+    return run.workspace.exists(f"steps/{step}/done.json")
+
+
+def _run_one(run: Run, options: StepOptions) -> None:
+    run.progress.step = options.name
+    run.status.put(options.name, RUNNING)
+    try:
+        _function(options.step)(run, options)
+    except NotReady:
+        raise  # the wait has written the state and the awaited object
+    except FedsparkError as error:
+        run.status.put(options.name, FAILED, error=type(error).__name__, message=str(error))
+        if isinstance(error, PeerError | PolicyRefused):
+            # Going on is impossible for good: tell the others, who would wait for us until their deadline.
+            run.mailbox.stop(type(error).__name__)
+        raise
+    run.workspace.create(run.path("done.json"), b"{}")
+    run.status.put(options.name, DONE)
+
+
+def _function(kind: str) -> Callable[[Run, Any], None]:
+    module, _, function = KINDS[kind].partition(":")
+    loaded: Callable[[Run, Any], None] = getattr(importlib.import_module(module), function)
+    return loaded
