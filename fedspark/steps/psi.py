@@ -40,38 +40,12 @@ def psi_record(step: str, protocol: str, alignment: Alignment) -> dict[str, Any]
         "step": step,
         "kind": f"psi, {protocol}",
         "title": "Intersection",
-        "text": "People that all data parties have. Each party learned this set and
-        the
-      
-       
-        others'
-       
-       
-        row
-      
-       
-       
-       
-        counts,
-       
-        nothing
-       
-       
-       
-       
-       
-        else.", "headline": {"people in common": alignment.rows}, "facts": {
+        "text": "People that all data parties have. Each learned this set and the others' row counts, nothing else.",
+        "headline": {"people in common": alignment.rows},
+        "facts": {
             "people in common": alignment.rows,
             "share of our rows": {"value": share, "unit": "share"},
             **{f"rows of {name}": rows for name, rows in alignment.rows_by_party.items()},
             "parts": alignment.parts,
         },
-  
-   
-  
-   
-  
-   
-  
-   
     }
