@@ -18,7 +18,8 @@ from fedspark.conf.shape import child, keys_of, shape_at
 from fedspark.errors import ConfigError
 
 _TAGGED = ("steps", "tables")  # pydantic adds the tag of the chosen model to these paths: (steps, 2, psi, key_bits)
-_SHORT = 80
+_SHORT = 80  # characters of a value
+_LONG = 400  # characters of a rule or key path
 _WORDS = {
     "string_type": "must be text (a number or true/false: in quotes)",
     "int_type": "must be a whole number",
@@ -45,9 +46,9 @@ class Problem:
 
     def text(self, source: str) -> str:
         where = source if self.line is None else f"{source}:{self.line}" if self.line else f"{source}, with overrides"
-        key = f" {key_text(self.path)}:" if self.path else ""
+        key = f" {_cut(key_text(self.path), _LONG)}:" if self.path else ""
         value = f" (found {self.value})" if self.value else ""
-        return f"{where}:{key} {self.rule}{value}. {self.hint}".rstrip()
+        return f"{where}:{key} {_cut(self.rule, _LONG)}{value}. {self.hint}".rstrip()
 
 
 def key_text(path: KeyPath) -> str:
@@ -113,7 +114,7 @@ def _problem(path: KeyPath, detail: Mapping[str, Any], model: type[BaseModel], d
         rule, value = f"is required and missing; valid: {_kinds(model, path)}", ""
     elif kind == "union_tag_invalid":
         path = (*path, ctx["discriminator"].strip("'"))
-        rule, value = f"unknown {path[-1]}; valid: {ctx['expected_tags'].replace(chr(39), '')}", repr(ctx["tag"])
+        rule, value = f"unknown {path[-1]}; valid: {ctx['expected_tags'].replace(chr(39), '')}", _cut(repr(ctx["tag"]))
         hint = _nearest(ctx["tag"], re.findall(r"'([^']+)'", ctx["expected_tags"]))
     elif kind == "literal_error":
         rule = f"must be {ctx['expected']}"
@@ -162,6 +163,6 @@ def _kind_of(value: Any) -> str:
     return "a list" if isinstance(value, (list, tuple)) else ""
 
 
-def _cut(value: Any) -> str:
+def _cut(value: Any, limit: int = _SHORT) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= _SHORT else text[:_SHORT] + "..."
+    return text if len(text) <= limit else text[:limit] + "..."

@@ -272,3 +272,16 @@ def test_a_file_in_another_directory_is_another_party(party_text, tmp_path: Path
         (tmp_path / name / "party.yaml").write_text(party_text)
         places.add(load_party(tmp_path / name / "party.yaml").workspace.files)
     assert len(places) == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["party", "tables.patients.kind", "tables.patients.label", "exchange.url", "peers.clinic"]
+)
+@pytest.mark.parametrize("value", ["x" * 5_000, "{braces} {0}", "[[]]", "{kind: [csv]}", "'http://['", '"file:\\0"'])
+def test_odd_values_give_a_short_error_or_none(write, party_text, key, value):
+    message = ""
+    try:
+        load_party(write(party_text), overrides={key: value})
+    except ConfigError as error:
+        message = str(error)
+    assert len(message) < 3000
