@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: one light Spark session per test process, and the shared data sets where they are."""
+"""Fixtures that every test may use: one light Spark session per test process, and the shared data sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """One local[2] session per test process, with a JVM that starts fast and stays small. Tests skip without pyspark."""
+    """One local[2] session per test process, with a JVM that starts fast and stays small; a skip without pyspark."""
     pyspark_sql = pytest.importorskip("pyspark.sql")
     scratch = tmp_path_factory.mktemp("spark")
     settings = {
@@ -50,7 +50,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The directory of the shared data sets: FEDSPARK_SHARED_DATA, else ../shared/data beside the checkout, else a skip."""
+    """The directory of the shared data sets: FEDSPARK_SHARED_DATA, or ../shared/data beside the checkout, or a skip."""
     named = os.environ.get("FEDSPARK_SHARED_DATA")
     path = Path(named) if named else CHECKOUT.parent / "shared" / "data"
     if not path.is_dir():

@@ -1,0 +1,204 @@
+"""What is wrong with the rows of a table: looked for only when the aggregates of the snapshot say that something is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F  # noqa: N812 - its usual name
+
+from fedspark.tables.layout import UNDECODABLE, Layout
+from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, rows
+from fedspark.tables.roles import Column, Roles
+from fedspark.tables.values import any_of, is_finite, is_label, is_missing
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as Expression
+    from pyspark.sql import DataFrame
+
+_EXAMPLE_QUERIES = 6
+_LABEL_VALUES = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """Rules that rows may break: a condition per column (or one), and the clause for the counts that are not zero."""
+
+    broken: Mapping[str, Expression]
+    problem: Callable[[dict[str, int]], str]
+    remedy: str
+
+
+def find_bad_rows(layout: Layout, frame: DataFrame, metrics: Mapping[str, Any], problems: Problems) -> None:
+    """Add every rule that rows break, with counts and masked ids. Two jobs over the source, none when all is sound."""
+    if layout.sound(metrics):
+        return
+    checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout)]
+    checks += _feature_checks(layout, layout.bad_features(metrics))
+    names = [(number, name) for number, check in enumerate(checks) for name in check.broken]
+    counts = frame.agg(*(F.count_if(checks[number].broken[name]) for number, name in names)).first() or ()
+    failed: list[tuple[Check, dict[str, int]]] = []
+    for number, check in enumerate(checks):
+        found = {name: count for (of, name), count in zip(names, counts, strict=True) if of == number and count}
+        if found:
+            failed.append((check, found))
+    shown = _examples(frame, [any_of([check.broken[name] for name in found]) for check, found in failed])
+    for (check, found), ids in zip(failed, shown, strict=True):
+        problems.add(check.problem(found) + examples(ids), check.remedy)
+    label = layout.roles.label
+    if label and metrics["label0"] + metrics["label1"] < metrics["rows"]:
+        _name_label_values(frame, label, problems)
+
+
+def find_nothing_to_learn(
+    layout: Layout, metrics: Mapping[str, Any], problems: Problems, *, one_class: bool, constant: bool
+) -> None:
+    """Add a label of one class and constant features, each if it is asked for; an empty table passes."""
+    label, count = layout.roles.label, metrics["rows"]
+    if one_class and label and count and count in (metrics["label0"], metrics["label1"]):
+        only = 0 if metrics["label0"] else 1
+        problem = f"label column {label.name!r} is {only} in all {count} rows"
+        problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
+    same = layout.constant_features(metrics) if constant else ()
+    if same:
+        problem = f"{_columns('feature', same)} has the same value in all {count} rows"
+        problems.add(problem, "Add it to `ignore`: a constant says nothing about anybody.")
+
+
+def find_duplicates(staged: DataFrame, roles: Roles, problems: Problems) -> None:
+    """Add the ids that ``staged`` has in more than one row, counted exactly. One shuffle of the keys."""
+    repeated = staged.select("key").where(F.col("key").isNotNull()).groupBy("key").count().where("count > 1")
+    keys, found = repeated.agg(F.count(F.lit(1)), F.sum("count")).first() or (0, 0)
+    if keys:
+        sample = [row[0] for row in repeated.select("key").orderBy("key").limit(EXAMPLES).collect()]
+        many = "1 id is" if keys == 1 else f"{keys} ids are"
+        problem = f"{_ids(roles)}: {many} repeated, in {rows(found)}{examples(sample)}"
+        remedy = "Make ids unique at the source, or set `duplicates: drop` to keep one row of each."
+        problems.add(problem, remedy)
+
+
+def _line_checks(layout: Layout) -> Iterator[Check]:
+    if layout.source.checks_lines:
+        yield Check(
+            {"": F.col("malformed")},
+            lambda found: f"{rows(found[''])} with too few or too many fields, or a quote that does not end",
+            "Mend the lines, or correct `delimiter`; texts with line breaks need another format, such as Parquet.",
+        )
+
+
+def _id_checks(layout: Layout) -> Iterator[Check]:
+    ids = _ids(layout.roles)
+    readable, without = ~F.col("malformed"), F.col("key").isNull()
+    blank = any_of([is_missing(F.col(f"i{k}")) for k in range(len(layout.roles.ids))])
+    typed = [column.type for column in layout.roles.ids if column.read_as_text and column.declared]
+    wanted = "integer" if layout.id_type == "integer" else listed(dict.fromkeys(typed)) or "text"
+    yield Check(
+        {"": readable & without & blank},
+        lambda found: f"{ids}: {rows(found[''])} with no id (null or blank)",
+        "Give every row an id, or leave those rows out.",
+    )
+    yield Check(
+        {"": readable & without & ~blank},
+        lambda found: f"{ids}: {rows(found[''])} with an id that is not of type {wanted}",
+        "Correct those ids, or let all parties compare ids as text (`ids.type: string` in the pipeline file).",
+    )
+    yield Check(
+        {"": readable & F.contains(F.col("key"), F.lit(UNDECODABLE))},
+        lambda found: f"{ids}: {rows(found[''])} with characters that could not be decoded",
+        "Correct `encoding`, or write those ids again.",
+    )
+
+
+def _label_checks(layout: Layout) -> Iterator[Check]:
+    label = layout.roles.label
+    if label is None:
+        return
+    readable, missing = ~F.col("malformed"), is_missing(F.col("l"))
+    yield Check(
+        {"": readable & missing},
+        lambda found: f"label column {label.name!r}: {rows(found[''])} with no label",
+        "Leave out the rows without a label.",
+    )
+    yield Check(
+        {"": readable & ~missing & ~is_label(F.col("y"))},
+        lambda found: f"label column {label.name!r}: {rows(found[''])} with something else than 0 or 1",
+        "Code the label as 0 and 1.",
+    )
+
+
+def _feature_checks(layout: Layout, positions: Sequence[int]) -> Iterator[Check]:
+    """Three rules for all the features at ``positions``; a message lists its columns with their counts."""
+    missing: dict[str, Expression] = {}
+    unparsed: dict[str, Expression] = {}
+    infinite: dict[str, Expression] = {}
+    for k in positions:
+        name, raw, value = layout.roles.features[k].name, F.col(f"r{k}"), F.col(f"v{k}")
+        readable, blank = ~F.col("malformed"), is_missing(F.col(f"r{k}"))
+        missing[name] = readable & blank
+        unparsed[name] = readable & ~blank & value.isNull() & raw.isNotNull()
+        infinite[name] = readable & value.isNotNull() & ~is_finite(value)
+    yield Check(
+        missing,
+        lambda found: f"{_counted(found)} with no value",
+        "Fill the missing values at the source, leave those rows out, or add the columns to `ignore`.",
+    )
+    yield Check(
+        unparsed,
+        lambda found: f"{_counted(found)} that do not read as {_wanted(layout.roles, found)}",
+        "Correct those values, or add columns of text to `ignore`.",
+    )
+    yield Check(
+        infinite,
+        lambda found: f"{_counted(found)} with NaN or infinity",
+        "Replace them at the source, leave those rows out, or add the columns to `ignore`.",
+    )
+
+
+def _wanted(roles: Roles, found: Mapping[str, int]) -> str:
+    types = {column.type if column.declared and column.read_as_text else "number" for column in roles.features
+             if column.name in found}  # fmt: skip
+    return listed(sorted(types))
+
+
+def _counted(found: Mapping[str, int]) -> str:
+    counts = listed(f"{name!r} ({rows(count)})" for name, count in found.items())
+    return f"feature column{'s' if len(found) > 1 else ''} {counts}"
+
+
+def _columns(role: str, names: Sequence[str]) -> str:
+    return f"{role} column{'s' if len(names) > 1 else ''} {listed(map(repr, names))}"
+
+
+def _ids(roles: Roles) -> str:
+    return _columns("id", [column.name for column in roles.ids])
+
+
+def _name_label_values(frame: DataFrame, label: Column, problems: Problems) -> None:
+    """Say which values a label has that is not 0 or 1: a wrong coding shows at once."""
+    wrong = ~F.col("malformed") & ~is_missing(F.col("l")) & ~is_label(F.col("y"))
+    text = F.col("l").cast("string")
+    values = frame.where(wrong).select(text.alias("l")).distinct().orderBy("l").limit(_LABEL_VALUES + 1).collect()
+    shown = listed(repr(value[0]) for value in values[:_LABEL_VALUES])
+    if values:
+        more = ", and more" if len(values) > _LABEL_VALUES else ""
+        problems.add(f"values of {label.name!r} that are neither: {shown}{more}", "Code the label as 0 and 1.")
+
+
+def _examples(frame: DataFrame, conditions: Sequence[Expression]) -> list[list[str]]:
+    """Up to three ids of the rows that meet each condition (of the first few), in one job; the ids are not masked."""
+    found: list[list[str]] = [[] for _ in conditions]
+    texts = [F.col(name) for name in frame.columns if name[0] == "i" and name[1:].isdigit()]
+    shown = F.coalesce(F.col("key"), F.concat_ws(" ", *texts))
+    queries = [
+        frame.where(condition).select(F.lit(number).alias("check"), shown.alias("id")).orderBy("id").limit(EXAMPLES)
+        for number, condition in enumerate(conditions[:_EXAMPLE_QUERIES])
+    ]
+    if queries:
+        union = queries[0]
+        for query in queries[1:]:
+            union = union.union(query)
+        for number, text in union.collect():
+            if text:
+                found[number].append(text)
+    return found

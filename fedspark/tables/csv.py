@@ -1,0 +1,101 @@
+"""Delimited text files. Every field is read as text; types are applied afterwards, where failures can be counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedspark.conf.table_conf import CsvTable
+from fedspark.errors import TableError
+from fedspark.tables.problems import Problems, listed, nearest
+from fedspark.tables.roles import Column, Kind
+from fedspark.tables.source import Source, locate, reading
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Declared type -> what the column can be used for. An id is an integer or a text; a fraction is not an id.
+_KINDS = {
+    "string": Kind.TEXT,
+    "integer": Kind.INTEGER,
+    "double": Kind.REAL,
+    "decimal": Kind.DECIMAL,
+    "date": Kind.DATE,
+    "boolean": Kind.BOOLEAN,
+    "timestamp": Kind.OTHER,
+}
+
+
+def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Source:
+    """The table ``name`` of a party file whose paths begin at ``directory``; TableError when it cannot be opened.
+
+    Quotes are doubled inside quoted fields (RFC 4180). A record is one line: a line break in quotes is malformed.
+    """
+    path = locate(conf.path, directory)
+    where = f"Table {name!r} ({conf.path})"
+    options = {"sep": conf.delimiter, "encoding": conf.encoding, "quote": '"', "escape": '"'}
+    with reading(where, "CSV"):
+        first = spark.read.options(header="false", **options).csv(path).head()
+    if first is None:
+        raise TableError(f"{where}: it is empty, without even a header line.", remedy="Write the file again.")
+    columns = _columns(where, conf, list(first))
+    with reading(where, "CSV"):
+        frame = _frame(spark, where, path, conf, options, [value or "" for value in first])
+    return Source(where, "CSV", frame, columns, checks_lines=True)
+
+
+def _columns(where: str, conf: CsvTable, first: list[str | None]) -> tuple[Column, ...]:
+    """Names from the header line, or in order from the declared types; what has no declared type may be anything."""
+    declared = conf.types or {}
+    problems = Problems(where)
+    if conf.header:
+        names = [(value or "").strip() or f"_c{position}" for position, value in enumerate(first)]
+        if any("\0" in name or "\ufffd" in name for name in names) or names[0].startswith("PAR1"):
+            problems.add(f"its first line is no {conf.encoding} text", "Correct `kind` or `encoding`.")
+            problems.check()
+        for name in [name for name in declared if name not in names]:
+            close = nearest(name, names)
+            meant = f"Did you mean {close!r}?" if close else "Declare the columns that are there."
+            problems.add(f"`schema` names column {name!r}, which is not among {listed(map(repr, names))}", meant)
+    else:
+        names = list(declared)
+        if len(names) != len(first):
+            counts = f"`schema` declares {len(names)} columns, and the first line has {len(first)} fields"
+            problems.add(counts, "Declare every column, in the file's order, and check `delimiter`.")
+    problems.check()
+    return tuple(
+        Column(position, name, declared.get(name, "text"), _KINDS[declared.get(name, "string")], True, name in declared)
+        for position, name in enumerate(names)
+    )
+
+
+def _frame(
+    spark: SparkSession, where: str, path: str, conf: CsvTable, options: dict[str, str], header: list[str]
+) -> DataFrame:
+    from pyspark.sql import functions
+    from pyspark.sql.types import StringType, StructField, StructType
+
+    # Spark compares the header lines of all files with the schema, unless some column has no name or two have the same.
+    comparable = conf.header and all(header) and len(set(header)) == len(header)
+    places = [f"c{position}" for position in range(len(header))]
+    names = header if comparable else places
+    line = _unused("malformed", names)
+    schema = StructType([StructField(name, StringType()) for name in [*names, line]])
+    frame = (
+        spark.read.schema(schema)
+        .options(header=str(conf.header).lower(), enforceSchema=str(not comparable).lower(), **options)
+        # With pruning, Spark does not look at the fields it does not need, and finds no line too short or too long.
+        .options(mode="PERMISSIVE", columnNameOfCorruptRecord=line, columnPruning="false")
+        .csv(path)
+    )
+    if conf.header and not comparable and len(frame.inputFiles()) > 1:
+        remedy = "Give every column a name of its own: only then can the header lines of several files be compared."
+        raise TableError(f"{where}: some columns of its files have no name, or share one.", remedy=remedy)
+    frame = frame.toDF(*places, "malformed")
+    return frame.withColumn("malformed", functions.col("malformed").isNotNull())
+
+
+def _unused(name: str, names: list[str]) -> str:
+    while name in names:
+        name = f"_{name}"
+    return name

@@ -1,0 +1,43 @@
+"""Parquet files: their own types decide what a column can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedspark.conf.table_conf import ParquetTable
+from fedspark.tables.roles import Column, Kind
+from fedspark.tables.source import Source, locate, reading
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import DataType
+
+
+def read(spark: SparkSession, name: str, conf: ParquetTable, directory: Path) -> Source:
+    """The table ``name`` of a party file whose paths begin at ``directory``; TableError when it cannot be opened."""
+    path = locate(conf.path, directory)
+    where = f"Table {name!r} ({conf.path})"
+    with reading(where, "Parquet"):
+        frame = spark.read.parquet(path)
+        fields = frame.schema.fields
+        frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
+    columns = tuple(
+        Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
+        for position, field in enumerate(fields)
+    )
+    return Source(where, "Parquet", frame, columns)
+
+
+def kind_of(data_type: DataType) -> Kind:
+    """What a column of this Spark type can be used for."""
+    from pyspark.sql import types
+
+    if isinstance(data_type, types.DecimalType):
+        return Kind.INTEGER if data_type.scale == 0 else Kind.DECIMAL
+    if isinstance(data_type, types.IntegralType):
+        return Kind.INTEGER
+    if isinstance(data_type, types.FractionalType):
+        return Kind.REAL
+    plain = {types.StringType: Kind.TEXT, types.BooleanType: Kind.BOOLEAN, types.DateType: Kind.DATE}
+    return plain.get(type(data_type), Kind.OTHER)

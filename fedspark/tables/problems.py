@@ -1,0 +1,71 @@
+"""Everything that is wrong with a table, gathered first and said at once; ids only masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from fedspark.errors import TableError
+
+EXAMPLES = 3
+_LISTED = 20
+
+
+def mask(text: str) -> str:
+    """First and last character and the length of an id; nothing but the length below four characters."""
+    shown = f"{text[0]}***{text[-1]}" if len(text) > 3 else "***"
+    plural = "" if len(text) == 1 else "s"
+    return f"{shown} ({len(text)} character{plural})"
+
+
+def examples(ids: Sequence[str]) -> str:
+    """``, for example p***1 (8 characters)``: up to three masked ids, or nothing."""
+    return f", for example {', '.join(mask(text) for text in ids[:EXAMPLES])}" if ids else ""
+
+
+def rows(count: int) -> str:
+    """``1 row`` or ``n rows``."""
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names with commas between them, cut after the twentieth."""
+    texts = list(names)
+    more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    return ", ".join(texts[:_LISTED]) + more
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that ``name`` was most likely meant to be: equal but for case or spaces, else similar."""
+    candidates = list(names)
+    for candidate in candidates:
+        if candidate.strip().casefold() == name.strip().casefold():
+            return candidate
+    close = get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+@dataclass
+class Problems:
+    """Problems of one table. ``where`` names it and its path, as every message begins."""
+
+    where: str
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, problem: str, remedy: str) -> None:
+        """One more thing that is wrong (a clause), and what to do about it (a sentence)."""
+        self.found.append((problem, remedy))
+
+    def __bool__(self) -> bool:
+        return bool(self.found)
+
+    def check(self) -> None:
+        """Raise TableError with everything found; do nothing when nothing was."""
+        if not self.found:
+            return
+        texts = [problem for problem, _ in self.found]
+        if len(texts) > 1:
+            texts = [f"({number}) {text}" for number, text in enumerate(texts, 1)]
+        remedies = dict.fromkeys(remedy for _, remedy in self.found)
+        raise TableError(f"{self.where}: {'; '.join(texts)}.", remedy=" ".join(remedies))

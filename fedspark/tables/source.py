@@ -1,0 +1,151 @@
+"""What every kind of source hands over, and how Spark's many ways of failing to read one become a plain sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+
+from fedspark.errors import FedsparkError, StoreError, TableError
+from fedspark.tables.roles import Column
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SPARK_ERRORS = (PySparkException, Py4JError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as read, nothing computed yet.
+
+    ``where`` names it and ``kind`` its format in messages. ``frame`` has the columns c0, c1, ... in the order of
+    ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, a last boolean
+    column ``malformed``.
+    """
+
+    where: str
+    kind: str
+    frame: DataFrame
+    columns: tuple[Column, ...]
+    checks_lines: bool = False
+
+
+def spark_path(url: str) -> str:
+    """``url`` as Spark wants it: Spark takes ``%20`` in a file:// URL for three characters of a name."""
+    parts = urlsplit(url)
+    return f"file://{unquote(parts.path)}" if parts.scheme == "file" else url
+
+
+def locate(path: str, directory: Path) -> str:
+    """A table's path as Spark wants it: URLs and absolute paths as they are, others from ``directory``."""
+    if "://" in path:
+        return spark_path(path)
+    if path.startswith("/"):
+        return path
+    # Only the user's part is a glob: the directory's own brackets and stars are escaped.
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", str(directory.absolute())) + "/" + path
+
+
+def own_session(spark: SparkSession, **settings: str) -> SparkSession:
+    """A session on the same application with its own settings: case-sensitive names, and ``settings`` (dots as ``__``).
+
+    Threads that share ``spark`` do not see them, and its SQL settings are carried over.
+    """
+    session = spark.newSession()
+    wanted = {key: value for key, value in spark.conf.getAll.items() if session.conf.isModifiable(key)}
+    wanted["spark.sql.caseSensitive"] = "true"
+    wanted |= {key.replace("__", "."): value for key, value in settings.items()}
+    for key, value in wanted.items():
+        session.conf.set(key, value)
+    return session
+
+
+@contextmanager
+def reading(where: str, kind: str) -> Iterator[None]:
+    """Turn what Spark raises while a source is read into a TableError or StoreError that names the source."""
+    try:
+        yield
+    except SPARK_ERRORS as error:
+        raise explain(error, where, kind) from error
+
+
+def explain(error: BaseException, where: str, kind: str) -> FedsparkError:
+    """The error of our own that says what Spark's one means for the source ``where`` of that kind."""
+    text = _full_text(error)
+    if "PATH_NOT_FOUND" in text:
+        return TableError(f"{where}: there is no such file.", remedy="Correct `path`; a glob must match a file.")
+    if "UNABLE_TO_INFER_SCHEMA" in text:
+        return TableError(f"{where}: there is no {kind} file in it.", remedy="Correct `path` or `kind`.")
+    if "COLUMN_ALREADY_EXISTS" in text:
+        named = re.search(r"The column `(.*?)` already exists", text)
+        which = f"called {named.group(1)!r}" if named else "of one name"
+        return TableError(f"{where}: more than one column is {which}.", remedy="Rename the columns of the source.")
+    if "CSV header does not conform" in text:
+        remedy = "Give all files the same columns in the same order."
+        return TableError(f"{where}: its files begin with different header lines.", remedy=remedy)
+    if "PARQUET_COLUMN_DATA_TYPE_MISMATCH" in text:
+        remedy = "Rewrite them with one schema."
+        return TableError(f"{where}: its files have different types for one column: {_reason(text)}", remedy=remedy)
+    if re.search(r"AccessControlException|Permission denied", text):
+        remedy = "Let the user that runs Spark read it."
+        return StoreError(f"{where}: reading is not permitted: {_reason(text)}", remedy=remedy)
+    if re.search(r"No FileSystem for scheme|ClassNotFoundException: Class org\.apache\.hadoop\.fs", text):
+        remedy = "Add the connector's jars to Spark, or copy the table to a place that Spark can read."
+        return StoreError(f"{where}: this Spark cannot read such a URL: {_reason(text)}", remedy=remedy)
+    if "CANNOT_READ_FILE_FOOTER" in text or "FAILED_READ_FILE" in text:
+        remedy = "Correct `path` or `kind`, or write the file again."
+        return TableError(f"{where}: it is not readable as {kind}: {_reason(text)}", remedy=remedy)
+    return StoreError(f"{where}: Spark failed while reading it: {_reason(text)}", remedy="See Spark's log.")
+
+
+def explain_write(error: BaseException, where: str, kind: str, target: str) -> FedsparkError:
+    """As ``explain``, for the one job that reads the source and writes the snapshot."""
+    text = _full_text(error)
+    if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND")):
+        return explain(error, where, kind)
+    remedy = "Check space and permissions at `workspace.tables`, and Spark's log."
+    return StoreError(f"Staging {where} to {target} failed: {_reason(text)}", remedy=remedy)
+
+
+def delete(spark: SparkSession, path: str) -> None:
+    """Delete a directory that Spark wrote, through Spark's own file systems."""
+    place, system = _hadoop(spark, path)
+    system.delete(place, True)
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Whether there is anything at ``path``."""
+    place, system = _hadoop(spark, path)
+    return bool(system.exists(place))
+
+
+def stored_bytes(spark: SparkSession, path: str) -> int:
+    """Bytes of all files under ``path``."""
+    place, system = _hadoop(spark, path)
+    return int(system.getContentSummary(place).getLength())
+
+
+def _hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    place = spark._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
+    return place, place.getFileSystem(spark._jsc.hadoopConfiguration())
+
+
+def _full_text(error: BaseException) -> str:
+    return "\n".join(text for text in (str(error), getattr(error, "_stackTrace", None)) if text)
+
+
+def _reason(text: str) -> str:
+    """The innermost cause in one line, without Java's class names, at most 300 characters."""
+    causes = re.findall(r"^\s*Caused by: (.+)$", text, flags=re.MULTILINE)
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    line = causes[-1] if causes else next(iter(lines), "no reason given")
+    line = re.sub(r"^(?:[\w$]+\.)+[\w$]*(?:Exception|Error): ", "", line.strip())
+    return line if len(line) <= 300 else line[:300] + " ..."

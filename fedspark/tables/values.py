@@ -1,0 +1,109 @@
+"""From columns as they were read to normalised keys and numbers, as Spark expressions.
+
+Keys must come out alike at every party, whatever a party's source is. Text is trimmed (Unicode white space) and brought
+to NFC; integers become decimal text; dates ISO text. With the id type "integer", text is read as an integer first:
+an optional sign and digits, leading zeros dropped. Components of a composite key have ``\\`` and U+001F escaped by a
+``\\`` and are joined by U+001F. Whatever has no key (null, nothing but white space, no integer) has a null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import functions as F  # noqa: N812 - its usual name
+
+from fedspark.tables.roles import Column, Kind
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as Expression
+
+SEPARATOR = "\x1f"
+_ESCAPE = "\\"
+_SPACE = r"[\s\p{IsWhite_Space}]"
+_CASTS = {
+    Kind.INTEGER: "decimal(38,0)",
+    Kind.REAL: "double",
+    Kind.DECIMAL: "double",
+    Kind.BOOLEAN: "boolean",
+    Kind.DATE: "date",
+}
+
+
+def normalise_text(values: pa.Array) -> pa.Array:
+    """Texts trimmed and in Unicode NFC; null where nothing is left."""
+    trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(values), form="NFC")
+    return pc.if_else(pc.equal(pc.binary_length(trimmed), 0), pa.scalar(None, trimmed.type), trimmed)
+
+
+def key(ids: Sequence[Column], id_type: str) -> Expression:
+    """The key: the normalised id, or null where a component has none."""
+    parts = [_component(column, id_type) for column in ids]
+    if len(parts) == 1:
+        return parts[0]
+    joined: list[Expression] = []
+    for part in parts:
+        escaped = F.replace(part, F.lit(_ESCAPE), F.lit(_ESCAPE * 2))
+        escaped = F.replace(escaped, F.lit(SEPARATOR), F.lit(_ESCAPE + SEPARATOR))
+        joined += [F.lit(SEPARATOR), escaped]
+    return F.concat(*joined[1:])
+
+
+def _component(column: Column, id_type: str) -> Expression:
+    value = at(column)
+    if column.kind is Kind.INTEGER and not column.read_as_text:
+        return value.cast("string")
+    if column.kind is Kind.INTEGER or id_type == "integer":
+        return _integer_text(value)
+    if column.kind is Kind.DATE:
+        return (value.try_cast("date") if column.read_as_text else value).cast("string")
+    return F.arrow_udf(normalise_text, "string")(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _integer_text(text: Expression) -> Expression:
+    """Decimal text of an integer of any length, without + and leading zeros and with 0 for -0; null if it is none."""
+    trimmed = F.regexp_replace(text, f"^{_SPACE}+|{_SPACE}+$", "")
+    digits = F.regexp_replace(trimmed, "^[+-]?0*(?=[0-9])", "")
+    negative = trimmed.startswith("-") & (digits != "0")
+    signed = F.when(negative, F.concat(F.lit("-"), digits)).otherwise(digits)
+    return F.when(trimmed.rlike("^[+-]?[0-9]+$"), signed)
+
+
+def at(column: Column) -> Expression:
+    """The column of the source's frame, as read."""
+    return F.col(f"c{column.position}")
+
+
+def number(raw: Expression, column: Column) -> Expression:
+    """A value as double; null where it is missing or no number. True is 1 and False is 0; -0.0 becomes 0.0."""
+    if column.kind is Kind.TEXT:
+        # Java's parser also takes 1d, 1f and 0x1p3 for numbers; the letters of NaN and Infinity may stay.
+        value = raw.try_cast("double")
+        value = F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
+    elif column.read_as_text:
+        value = raw.try_cast(_CASTS[column.kind]).cast("double")
+    else:
+        value = raw.cast("double")
+    return value + F.lit(0.0)
+
+
+def is_finite(value: Expression) -> Expression:
+    """Whether a double is there and neither NaN nor infinite. (Spark sorts NaN above infinity.)"""
+    return F.coalesce(F.abs(value) < F.lit(float("inf")), F.lit(False))
+
+
+def is_label(value: Expression) -> Expression:
+    """Whether a double is 0 or 1."""
+    return F.coalesce(value.isin(0.0, 1.0), F.lit(False))
+
+
+def is_missing(raw: Expression) -> Expression:
+    """Whether a value as read is null or, as text, blank."""
+    return F.coalesce(F.btrim(raw.cast("string")) == "", F.lit(True))
+
+
+def any_of(conditions: Sequence[Expression]) -> Expression:
+    """Whether one of many conditions holds, as an expression that does not grow deep."""
+    return F.exists(F.array(*conditions), lambda condition: condition)
