@@ -154,17 +154,19 @@ def roc_curve(negatives: Counts, positives: Counts) -> RocCurve:
     _, negative_share, positive_share = _cumulative(negatives, positives)
     false_positive = np.append(1.0 - negative_share[::-1], 1.0)
     true_positive = np.append(1.0 - positive_share[::-1], 1.0)
-    kept = _thinned(false_positive, true_positive)
+    kept = _thinned(false_positive + true_positive, np.abs(true_positive - false_positive))
     return RocCurve(tuple(false_positive[kept].tolist()), tuple(true_positive[kept].tolist()))
 
 
 def ks_curve(negatives: Counts, positives: Counts) -> KsCurve:
-    """Cumulative share of each class over the score, thinned like the ROC curve."""
+    """Cumulative share of each class over the score, thinned evenly along its length."""
     bins, negative_share, positive_share = _cumulative(negatives, positives)
     score = np.append(upper_edge(bins[:1] - 1), upper_edge(bins))
     negative_share = np.append(0.0, negative_share)
     positive_share = np.append(0.0, positive_share)
-    kept = _thinned(negative_share, positive_share)
+    # Evenly along shares and score together: by shares alone, the tails would be a single straight line.
+    along = (negative_share + positive_share) / 2 + (score - score[0]) / (score[-1] - score[0])
+    kept = _thinned(along, np.abs(negative_share - positive_share))
     return KsCurve(
         tuple(score[kept].tolist()), tuple(negative_share[kept].tolist()), tuple(positive_share[kept].tolist())
     )
@@ -195,11 +197,11 @@ def _cumulative(negatives: Counts, positives: Counts) -> tuple[Counts, NDArray[n
     return bins, below_negative / below_negative[-1], below_positive / below_positive[-1]
 
 
-def _thinned(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int64]:
-    """At most CURVE_POINTS indices of a monotone curve, evenly along it: both ends and the widest gap always."""
-    if len(first) <= CURVE_POINTS:
-        return np.arange(len(first))
+def _thinned(along: NDArray[np.float64], gap: NDArray[np.float64]) -> NDArray[np.int64]:
+    """At most CURVE_POINTS indices, even in ``along`` (from 0 to 2, rising): both ends and the widest gap always."""
+    if len(along) <= CURVE_POINTS:
+        return np.arange(len(along))
     targets = np.linspace(0.0, 2.0, CURVE_POINTS - 1)
-    evenly = np.minimum(np.searchsorted(first + second, targets), len(first) - 1)
-    evenly[0], evenly[-1] = 0, len(first) - 1
-    return np.unique(np.append(evenly, np.argmax(np.abs(first - second))))
+    evenly = np.minimum(np.searchsorted(along, targets), len(along) - 1)
+    evenly[0], evenly[-1] = 0, len(along) - 1
+    return np.unique(np.append(evenly, np.argmax(gap)))
