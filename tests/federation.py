@@ -1,10 +1,11 @@
-"""All parties of a run in one process: real mailboxes and workspaces over memory or a directory, role halves as threads.
+"""All parties of a run in one process: real mailboxes and workspaces over memory or a directory, role halves as
+threads.
 
     federation = Federation(hosts=2)
     results = federation.play("psi", {"guest": lambda run: ..., "host1": ..., "host2": ...})
 
-Seeds, nonces and keys follow from party names, so two federations with equal input leave equal objects: that is how the two part
-runners, and a killed and an unkilled run, are compared.
+Seeds, nonces and keys follow from party names, so two federations with equal input leave equal objects: that is how
+the two part runners, and a killed and an unkilled run, are compared.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class OtherPartyFailed(Exception):
 
 
 class Federation:
-    """One run of one pipeline. ``base`` is a directory, or None for memory; ``policy`` maps party names to policy settings."""
+    """One run of one pipeline. ``base`` is a directory, or None for memory; ``policy`` maps party names to policy
+    settings.
+    """
 
     def __init__(
         self,
@@ -85,7 +88,9 @@ class Federation:
         return StoreRef(f"{self._root}-{name}" if self.base is None else f"{self._root}/{name}")
 
     def run(self, name: str, step: str = "", *, patience: float | None = None) -> Run:
-        """A fresh view of the run, as a process of this party has it after the handshake: also after an earlier one died."""
+        """A fresh view of the run, as a process of this party has it after the handshake: also after an earlier one
+        died.
+        """
         waiting = Waiting(
             limit_seconds=self._patience if patience is None else patience,
             on_wait=self._look_around,

@@ -1,4 +1,5 @@
-"""The opening of every intersection protocol: freeze the inputs, then draw the salt, then compute the plan.
+"""What every intersection protocol begins and ends with: freeze the inputs, draw the salt, compute the plan; refuse
+too few.
 
 | tag | from -> to | content | bytes |
 |---|---|---|---|
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedspark.crypto.randomness import derive
-from fedspark.errors import Mismatch, TableError, Tampered
+from fedspark.errors import Mismatch, PolicyRefused, TableError, Tampered
+from fedspark.exchange.mailbox import Incoming
 from fedspark.party import Party
 from fedspark.psi.align import Source
 from fedspark.psi.sizes import Plan, affordable_part_rows, make_plan
@@ -111,6 +113,27 @@ def opened_nonce(run: Run, party: Party, message: Any, size: Size) -> bytes:
             remedy="Nothing of the intersection was computed. Start a new run, and ask them which software they use.",
         )
     return nonce
+
+
+def receive_parts(run: Run, tag: str, sender: Party, plan: Plan) -> Incoming:
+    """The message of per-row values; Mismatch unless it has the parts of the plan."""
+    incoming = run.receive(tag, sender)
+    if incoming.parts != plan.parts:
+        raise Mismatch(
+            f"The message {tag!r} of {sender.name} has {incoming.parts} parts, and {plan.parts} were agreed.",
+            remedy="Ask them which fedspark version they run.",
+        )
+    return incoming
+
+
+def refuse_few(run: Run, rows: int) -> None:
+    """PolicyRefused when an intersection of ``rows`` people is below this party's limit."""
+    limit = run.party_conf.policy.min_intersection
+    if rows < limit:
+        raise PolicyRefused(
+            f"{rows:,} people are common to all parties; this party's limit min_intersection is {limit:,}.",
+            remedy="Check that all sides use the same kind of id, or lower policy.min_intersection in the party file.",
+        )
 
 
 def _malformed(tag: str, sender: Party, rule: str) -> Mismatch:

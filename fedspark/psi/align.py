@@ -177,7 +177,9 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
     def sink(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 
-        number, rows, error = TaskContext.get().partitionId(), 0, None
+        context = TaskContext.get()
+        assert context is not None, "only Spark calls this"
+        number, rows, error = context.partitionId(), 0, None
         try:
             rows = write_part(preparation, number, map(_unplaced, batches))
         except FedsparkError as caught:  # carried back as data: Spark would retry it and bury its text in a stack trace

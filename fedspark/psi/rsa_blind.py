@@ -47,7 +47,7 @@ from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError, Mismatch, PeerError, PolicyRefused
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.party import Party
-from fedspark.psi.agree import agree
+from fedspark.psi.agree import agree, receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, distribute, finish, part_files
 from fedspark.psi.sizes import Plan
 from fedspark.psi.wire import Values, from_peer, pack_flags, pack_values, unpack_flags, unpack_values
@@ -296,6 +296,7 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     """Intersect with every host; raises PolicyRefused, before anything is told, below this party's
     ``min_intersection``.
     """
+    _refuse_short_key(run, options.key_bits)
     plan = agree(run, source, value_bytes=options.key_bits // 8, bucket_rows=options.bucket_rows)
     prepared = distribute(run, source, plan)
 
@@ -308,13 +309,13 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
 
     places = {host.name: part_files(run, f"places-{host.name}") for host in run.roster.hosts}
     for host in run.roster.hosts:
-        signed, tags = _receive_parts(run, "signed", host, plan), _receive_parts(run, "tags", host, plan)
+        signed, tags = receive_parts(run, "signed", host, plan), receive_parts(run, "tags", host, plan)
         matching = Matching(pairs[host.name], signed, tags, places[host.name])
         _total(run, f"psi/matched-{host.name}", "match ids", match_part, plan, matching)
 
     joining = Joining(plan, places, prepared, part_files(run, "aligned"))
     rows = _total(run, "psi/rows", "align rows", join_part, plan, joining)
-    _refuse_few(run, rows)
+    refuse_few(run, rows)
     for host in run.roster.hosts:
         run.send_parts("matched", host, "tell the result", tell_part, plan.parts, (joining, host.name), rows=rows)
         run.send("result", host, {"rows": rows})
@@ -325,6 +326,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     """Answer the guest; raises PolicyRefused below this party's ``min_intersection``, when the guest already knows
     the result.
     """
+    _refuse_short_key(run, options.key_bits)
     plan = agree(run, source, value_bytes=options.key_bits // 8, bucket_rows=options.bucket_rows)
     prepared = distribute(run, source, plan)
 
@@ -337,10 +339,10 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     order = part_files(run, "order")
     run.send_parts("tags", peer, "tag own ids", tag_part, plan.parts, Tagging(pair, key, order), rows=source.rows)
 
-    signing = Signing(pair, key, _receive_parts(run, "blinded", peer, plan))
+    signing = Signing(pair, key, receive_parts(run, "blinded", peer, plan))
     run.send_parts("signed", peer, "sign ids", sign_part, plan.parts, signing, rows=plan.values(peer.name))
 
-    keeping = Keeping(pair, order, _receive_parts(run, "matched", peer, plan), part_files(run, "aligned"))
+    keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), part_files(run, "aligned"))
     told = run.receive("result", peer).json()
     rows = _total(run, "psi/rows", "align rows", keep_part, plan, keeping)
     if told != {"rows": rows}:
@@ -348,8 +350,17 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
             f"{peer.name} announced {told} as the result, but marked {rows:,} of our people as common.",
             remedy="Do not use the alignment: the two sides would not have the same rows. Ask the guest.",
         )
-    _refuse_few(run, rows)
+    refuse_few(run, rows)
     return finish(run, source, plan, keeping.aligned, rows)
+
+
+def _refuse_short_key(run: Run, bits: int) -> None:
+    limit = run.party_conf.policy.min_key_bits
+    if bits < limit:
+        raise PolicyRefused(
+            f"Step {run.step_name} has RSA keys of {bits} bits; this party's limit min_key_bits is {limit}.",
+            remedy="Raise key_bits in the pipeline file, or lower policy.min_key_bits in the party file.",
+        )
 
 
 def _context(run: Run) -> bytes:
@@ -370,25 +381,6 @@ def _receive_key(run: Run, host: Party, bits: int) -> RsaPublic:
     return public
 
 
-def _receive_parts(run: Run, tag: str, sender: Party, plan: Plan) -> Incoming:
-    incoming = run.receive(tag, sender)
-    if incoming.parts != plan.parts:
-        raise Mismatch(
-            f"The message {tag!r} of {sender.name} has {incoming.parts} parts, and {plan.parts} were agreed.",
-            remedy="Ask them which fedspark version they run.",
-        )
-    return incoming
-
-
 def _total(run: Run, name: str, title: str, function: Callable[[Any, int], int], plan: Plan, context: Any) -> int:
     """Sum of what the part tasks return, computed once per run."""
     return run.once(name, lambda: sum(run.parts(title, function, plan.parts, context, rows=plan.rows[run.me.name])))
-
-
-def _refuse_few(run: Run, rows: int) -> None:
-    limit = run.party_conf.policy.min_intersection
-    if rows < limit:
-        raise PolicyRefused(
-            f"{rows:,} people are common to all parties; this party's limit min_intersection is {limit:,}.",
-            remedy="Check that all sides use the same kind of id, or lower policy.min_intersection in the party file.",
-        )

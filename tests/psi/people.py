@@ -1,0 +1,85 @@
+"""Small staged tables and the two-line way to intersect them in tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fedspark.buckets import BucketFile
+from fedspark.conf import PsiOptions
+from fedspark.party import Role
+from fedspark.psi import rsa_blind
+from fedspark.psi.align import Alignment, Source
+from fedspark.run import Run
+from tests.federation import Federation
+
+
+def names(first: int, last: int) -> list[str]:
+    """Ids of the people from ``first`` to below ``last``."""
+    return [f"person-{number}" for number in range(first, last)]
+
+
+def staged(ids: Sequence[str], *, label: bool = False, columns: Mapping[str, Any] | None = None) -> pa.Table:
+    """A table as staging leaves it: key, id.pid, label (guest), x.number; the number follows from the id."""
+    table = {"key": pa.array(ids, pa.string()), "id.pid": pa.array(ids, pa.string())}
+    if label:
+        table["label"] = pa.array([float(number_of(key) % 2) for key in ids], pa.float64())
+    table["x.number"] = pa.array([float(number_of(key)) for key in ids], pa.float64())
+    return pa.table({**table, **(columns or {})})
+
+
+def number_of(key: str) -> int:
+    """A number that everybody can compute from an id."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+
+
+def source(table: pa.Table, opened: Callable[[], Any] | None = None) -> Source:
+    """The table as what a party brings; ``opened`` gives it as a Spark frame instead."""
+    snapshot = hashlib.sha256("|".join(sorted(table["key"].to_pylist())).encode()).hexdigest()
+    return Source("people", table.num_rows, table.num_columns, snapshot, opened or table)
+
+
+def options(bucket_rows: int = 65536) -> PsiOptions:
+    return PsiOptions(table="people", bucket_rows=bucket_rows)
+
+
+def role_of(run: Run) -> Callable[..., Alignment]:
+    return rsa_blind.guest if run.role is Role.GUEST else rsa_blind.host
+
+
+def intersect(federation: Federation, tables: Mapping[str, pa.Table], bucket_rows: int = 65536) -> dict[str, Alignment]:
+    """Play the protocol with these tables by party name."""
+
+    def half(name: str) -> Callable[[Run], Alignment]:
+        return lambda run: role_of(run)(run, options(bucket_rows), source(tables[name]))
+
+    return federation.play("psi", {name: half(name) for name in tables})
+
+
+def aligned(federation: Federation, name: str, alignment: Alignment) -> pa.Table:
+    """All aligned rows of one party, part after part."""
+    workspace = federation.run(name, "psi").workspace
+    files = [BucketFile(workspace.read(alignment.path(part))) for part in range(alignment.parts)]
+    assert all(file.buckets == alignment.buckets_per_part for file in files)
+    return pa.concat_tables([file.read_all() for file in files])
+
+
+def assert_intersection(
+    federation: Federation, results: Mapping[str, Alignment], tables: Mapping[str, pa.Table]
+) -> None:
+    """Every party kept exactly the common people, in one order, each with its own columns."""
+    common = set.intersection(*(set(table["key"].to_pylist()) for table in tables.values()))
+    keys = {name: aligned(federation, name, results[name]) for name in tables}
+    first = next(iter(keys.values()))
+    for name, rows in keys.items():
+        assert set(rows["key"].to_pylist()) == common
+        assert rows["key"].to_pylist() == first["key"].to_pylist()
+        assert rows["digest"].to_pylist() == first["digest"].to_pylist() == sorted(first["digest"].to_pylist())
+        assert rows.column_names == ["bucket", "digest", *tables[name].column_names]
+        assert np.array_equal(rows["x.number"], [float(number_of(key)) for key in rows["key"].to_pylist()])
+        assert (results[name].rows, results[name].rows_mine) == (len(common), tables[name].num_rows)
+        assert results[name].rows_by_party == {party: table.num_rows for party, table in tables.items()}
