@@ -30,23 +30,23 @@ def load_party(path: Path | str, overrides: Mapping[str, str] | None = None) -> 
     place = Path(os.path.abspath(path))
     document = read_document(Path(path))
     _override(document, PartyConf, overrides or {})
-    return _validate(document, PartyConf, {"path": place, "directory": place.parent})
+    return validate(document, PartyConf, {"path": place, "directory": place.parent})
 
 
 def load_pipeline(path: Path | str) -> PipelineConf:
     """Load a pipeline file. ConfigError lists all problems."""
-    return _validate(read_document(Path(path)), PipelineConf, {})
+    return validate(read_document(Path(path)), PipelineConf, {})
 
 
 def party_from(content: Mapping[str, Any], directory: Path | str, source: str = "party") -> PartyConf:
     """A party configuration from content at hand; relative paths are taken from ``directory``. Raises as load_party."""
     place = Path(os.path.abspath(directory))
-    return _validate(Document(source, dict(content)), PartyConf, {"path": place / source, "directory": place})
+    return validate(Document(source, dict(content)), PartyConf, {"path": place / source, "directory": place})
 
 
 def pipeline_from(content: Mapping[str, Any], source: str = "pipeline") -> PipelineConf:
     """A pipeline configuration from content at hand. Raises as load_pipeline."""
-    return _validate(Document(source, dict(content)), PipelineConf, {})
+    return validate(Document(source, dict(content)), PipelineConf, {})
 
 
 def check_together(party: PartyConf, pipeline: PipelineConf) -> None:
@@ -63,6 +63,9 @@ def check_together(party: PartyConf, pipeline: PipelineConf) -> None:
         for peer in roster.others(me)
         if peer.name not in party.peers
     ]
+    if party.role is not None and party.role != me.role.value:
+        rule = f"is not what pipeline {pipeline.pipeline} says: {me.role.value}"
+        problems.append(Problem(("role",), rule, repr(party.role)))
     wanted = [name for step in pipeline.steps if isinstance(step, LoadOptions) for name in step.tables]
     problems += [
         Problem(("tables", name), f"is missing: pipeline {pipeline.pipeline} loads this table")
@@ -73,7 +76,7 @@ def check_together(party: PartyConf, pipeline: PipelineConf) -> None:
         raise error_of(problems, source)
 
 
-def _validate(document: Document, model: type[_M], context: dict[str, Path]) -> _M:
+def validate(document: Document, model: type[_M], context: dict[str, Path]) -> _M:
     if not isinstance(document.data, Mapping):
         found = {type(None): "nothing", list: "a list"}.get(type(document.data), "a single value")
         raise ConfigError(

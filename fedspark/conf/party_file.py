@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -140,6 +140,9 @@ class PartyConf(Model):
     """One party's own file."""
 
     party: Name = Field(description="My name, as the pipeline files write it.")
+    role: Literal["guest", "host", "arbiter"] | None = Field(
+        default=None, description="My role, checked against the pipeline; without it, what the pipeline says."
+    )
     identity: SecretReference = Field(description="Reference to my private Ed25519 key, made by 'fedspark keygen'.")
     workspace: WorkspaceConf = Field(description="My private place.")
     exchange: ExchangeConf = Field(description="The place that all parties share.")

@@ -21,6 +21,7 @@ from fedspark.errors import ConfigError
 from fedspark.exchange.handshake import open_session
 from fedspark.exchange.mailbox import Mailbox
 from fedspark.exchange.seal import SealKeys, seal, unseal
+from fedspark.exchange.signed import canonical_json
 from fedspark.exchange.store import StoreRef
 from fedspark.exchange.waiting import Awaited, Waiting
 from fedspark.party import Party, Roster
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # Parties must agree on what their messages mean: raise this whenever a protocol changes what it sends.
 PROTOCOL_VERSION = "1"
+
+SESSION_PATH = "session.json"
 
 _SEED_BYTES = 32
 _SEED_PATH = "seed.sealed"
@@ -84,7 +87,7 @@ def open_run(
     """
     check_together(party, pipeline)
     identity = parse_private(resolve(party.identity, party.directory), party.identity)
-    roster = _pinned(pipeline.roster(), party, public_bytes(identity))
+    roster = pinned_roster(party, pipeline)
     me = roster[party.party]
     place = place_of(party, pipeline, label)
     if resume_only and not place.workspace.exists(_SEED_PATH):
@@ -110,6 +113,8 @@ def open_run(
     )
     mailbox = Mailbox(place.exchange, place.prefix, session, waiting, remember=_remember(place.workspace))
     mailbox.withdraw_stop()
+    facts = {"run": session.run_id, "transcript": session.transcript.hex(), "started": time.time()}
+    place.workspace.create(SESSION_PATH, canonical_json(facts))
     start = _session_starter(party, f"fedspark {pipeline.pipeline} {label} {me.name}")
     return Run(
         me=me,
@@ -138,6 +143,13 @@ def offer(pipeline: PipelineConf) -> dict[str, str]:
     }
 
 
+def pinned_roster(party: PartyConf, pipeline: PipelineConf) -> Roster:
+    """All parties with the identity keys that this party file pins, our own included."""
+    mine = public_bytes(parse_private(resolve(party.identity, party.directory), party.identity))
+    keys = {**party.peers, party.party: mine}
+    return Roster(tuple(Party(member.name, member.role, keys[member.name]) for member in pipeline.roster()))
+
+
 def keep_seed(workspace: Workspace, identity: bytes, seed: bytes) -> None:
     """Store a run's seed, sealed to the party's own identity key (raw private bytes), before the run begins.
 
@@ -161,11 +173,6 @@ def _seed(workspace: Workspace, identity: bytes) -> bytes:
 
 def _workspace_keys(identity: bytes) -> SealKeys:
     return SealKeys(derive(identity, "workspace mac"), derive(identity, "workspace enc"))
-
-
-def _pinned(roster: Roster, party: PartyConf, mine: bytes) -> Roster:
-    keys = {**party.peers, party.party: mine}
-    return Roster(tuple(Party(member.name, member.role, keys[member.name]) for member in roster))
 
 
 def _remember(workspace: Workspace) -> Callable[[str, bytes], None]:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fedspark.conf import PartyConf
+from fedspark.conf.secrets import resolve_settings
 from fedspark.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             for key, value in _LOCAL_DEFAULTS.items():
                 builder = builder.config(key, value)
-    for key, value in conf.spark.conf.items():
+    for key, value in resolve_settings(conf.spark.conf, conf.directory).items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedspark.conf import check_together, load_party, load_pipeline
+from fedspark.errors import ConfigError
 from fedspark.party import Role, identity_text
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "conf" / "example"
@@ -59,3 +60,10 @@ def test_lines_that_are_commented_out_are_valid_too(example):
     party = load_party(path)
     assert party.exchange.options["secret_access_key"] == "env:EXCHANGE_SECRET"
     assert party.workspace.tables == "s3a://my-bucket/tables"
+
+
+def test_a_role_that_the_pipeline_does_not_give_is_refused(example):
+    text = (example / "hospital.yaml").read_text().replace("role: guest", "role: host")
+    (example / "hospital.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="role: is not what pipeline demo says: guest"):
+        check_together(load_party(example / "hospital.yaml"), load_pipeline(example / "pipeline.yaml"))

@@ -152,7 +152,8 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
             "spark: {conf: {spark.master: x}}\ntables:\n",
             'spark.conf["spark.master"]: is set in two places',
         ),
-        ("tables:\n", "role: guest\ntables:\n", "role: unknown key; valid here: party, identity, "),
+        ("tables:\n", "node: guest\ntables:\n", "node: unknown key; valid here: party, role, identity, "),
+        ("tables:\n", "role: boss\ntables:\n", "role: "),
     ],
 )
 def test_a_broken_rule_is_named_with_its_key_path(refused_party, party_text, old, new, problem):

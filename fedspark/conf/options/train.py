@@ -21,7 +21,9 @@ class TrainOptions(Model):
     l2: float = Field(default=0.001, gt=0, description="Weight of the L2 penalty; the intercept is not penalised.")
     max_rounds: int = Field(default=50, ge=1, le=1000, description="Rounds of optimisation at most.")
     tolerance: float = Field(
-        default=1e-9, gt=0, description="Stop when the loss (with several hosts: the update norm) changes by less."
+        default=1e-8,
+        gt=0,
+        description="Stop when the loss falls by less (with several hosts: when the squared norm of the update is less).",
     )
     key_bits: KeyBits = Field(default=2048, description="Size of the arbiter's Paillier key in bits.")
     validation: float = Field(

@@ -1,0 +1,5 @@
+"""The command ``fedspark``."""
+
+from fedspark.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,229 @@
+"""``fedspark keygen | check | schema | run | local | status | inbox | outbox``.
+
+Errors are one paragraph on the error stream, without a traceback (``--debug`` shows it), and end with the command
+that goes on. Exit statuses are those of ``fedspark.errors``: 75 means that a peer is not ready and the same command
+is to be run again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import traceback
+from pathlib import Path
+
+import click
+
+from fedspark import __version__
+from fedspark.cli import show
+from fedspark.cli.local import run_all
+from fedspark.conf import check_together, load_party, load_pipeline, party_schema, pipeline_schema, schema_text
+from fedspark.conf.document import read_document
+from fedspark.conf.local_file import load_local
+from fedspark.conf.party_file import PartyConf
+from fedspark.conf.pipeline_file import PipelineConf
+from fedspark.errors import ConfigError, FedsparkError
+
+_WIDTH = 100
+DEFAULT_RUN = "1"
+
+_party = click.option("--party", "party_file", required=True, metavar="FILE", help="My party file.")
+_pipeline = click.option("--pipeline", "pipeline_file", required=True, metavar="FILE", help="The pipeline file.")
+_label = click.option(
+    "--run",
+    "label",
+    default=DEFAULT_RUN,
+    show_default=True,
+    metavar="NAME",
+    help="Name of the run, equal at all parties.",
+)
+_set = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key of the party file.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH})
+@click.version_option(__version__, prog_name="fedspark")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Federated learning on the Spark clusters, warehouses and schedulers that you already run."""
+    if debug:
+        os.environ["FEDSPARK_DEBUG"] = "1"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command; ends the process with the exit status of the error, if any."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        cli.main(arguments, prog_name="fedspark", standalone_mode=False)
+    except FedsparkError as error:
+        if os.environ.get("FEDSPARK_DEBUG"):
+            traceback.print_exc()
+        print(_paragraph(error, arguments), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print(f"fedspark: stopped. {_resume(arguments)}".rstrip(), file=sys.stderr)
+        sys.exit(130)
+
+
+def _paragraph(error: FedsparkError, arguments: list[str]) -> str:
+    lines = [textwrap.fill(line, _WIDTH, break_long_words=False) for line in str(error).splitlines()]
+    text = f"fedspark: {type(error).__name__}: " + "\n".join(lines)
+    resume = _resume(arguments)
+    return f"{text}\n{resume}" if resume else text
+
+
+def _resume(arguments: list[str]) -> str:
+    words = [word for word in arguments if word != "--debug"]
+    if not words or words[0] != "run":
+        return ""
+    return f"To go on: fedspark {' '.join(words)}"
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--out", default=".", show_default=True, metavar="DIRECTORY", help="Where the two files go.")
+def keygen(name: str, out: str) -> None:
+    """Make the identity key of party NAME: NAME.key (private, stays here) and NAME.pub (for the others)."""
+    from fedspark.crypto.identity import new_identity, private_text, public_bytes
+    from fedspark.party import identity_text
+
+    directory = Path(out)
+    private, public = directory / f"{name}.key", directory / f"{name}.pub"
+    for path in (private, public):
+        if path.exists():
+            raise ConfigError(f"{path} is there already, and keys are never overwritten.", remedy="Name another --out.")
+    key = new_identity()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(private_text(key) + "\n")
+        public.write_text(identity_text(public_bytes(key)) + "\n")
+    except OSError as error:
+        raise ConfigError(f"The key of {name} cannot be written to {out}: {error.strerror}.") from None
+    print(f"private key: {private} (keep it; in your party file: identity: file:{private.name})")
+    print(f"public key:  {public} (give it to the others; in their party files: peers: {{{name}: ...}})")
+    print(identity_text(public_bytes(key)))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check(files: tuple[str, ...]) -> None:
+    """Check party and pipeline files: each for itself, and party files against the pipelines given with them."""
+    parties: list[PartyConf] = []
+    pipelines: list[PipelineConf] = []
+    problems: list[FedsparkError] = []
+    for file in files:
+        try:
+            kind = kind_of(file)
+            if kind == "party":
+                parties.append(load_party(file))
+            elif kind == "pipeline":
+                pipelines.append(load_pipeline(file))
+            else:
+                load_local(file)
+            print(f"{file}: a valid {kind} file")
+        except FedsparkError as error:
+            problems.append(error)
+    for pipeline in pipelines:
+        for party in parties:
+            try:
+                check_together(party, pipeline)
+            except FedsparkError as error:
+                problems.append(error)
+    if problems:
+        raise ConfigError("\n".join(str(problem) for problem in problems))
+
+
+def kind_of(file: str) -> str:
+    """'party', 'pipeline' or 'local', by the keys at the top of the file."""
+    data = read_document(Path(file)).data
+    keys = set(data) if isinstance(data, dict) else set()
+    if "steps" in keys or "project" in keys or ("pipeline" in keys and "parties" in keys and "workspace" not in keys):
+        return "pipeline" if "steps" in keys or "project" in keys else "local"
+    return "party"
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["party", "pipeline"]))
+def schema(kind: str) -> None:
+    """Print the JSON schema of party or pipeline files, for editors."""
+    print(schema_text(party_schema() if kind == "party" else pipeline_schema()))
+
+
+@cli.command()
+@_party
+@_pipeline
+@_label
+@click.option("--step", metavar="NAME", help="Run this step only; those before it must be done.")
+@click.option("--resume", is_flag=True, help="Go on with a run that has begun; never begin one.")
+@click.option("--wait", type=float, metavar="SECONDS", help="Longest wait for a peer before exit status 75; 0: none.")
+@_set
+def run(
+    party_file: str,
+    pipeline_file: str,
+    label: str,
+    step: str | None,
+    resume: bool,
+    wait: float | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Run my side of a pipeline, or go on with it where it stopped."""
+    from fedspark.steps.session import run_party
+
+    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    run_party(party, pipeline, label, step=step, resume_only=resume, wait_seconds=wait)
+
+
+@cli.command()
+@click.argument("file", metavar="FILE")
+@_label
+def local(file: str, label: str) -> None:
+    """Run all parties of FILE on this machine, each in a process of its own, to try a pipeline out."""
+    sys.exit(run_all(load_local(file), label))
+
+
+@cli.command()
+@_party
+@_pipeline
+@_label
+@_set
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show where each step of a run stands at my side."""
+    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    show.status(party, pipeline, label, as_json=as_json)
+
+
+@cli.command()
+@_party
+@_pipeline
+@_label
+@_set
+def inbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...]) -> None:
+    """List the messages of a run that others sent to me."""
+    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    show.messages(party, pipeline, label, sent=False)
+
+
+@cli.command()
+@_party
+@_pipeline
+@_label
+@_set
+def outbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...]) -> None:
+    """List the messages of a run that I sent: all that left the building."""
+    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    show.messages(party, pipeline, label, sent=True)
+
+
+def _overrides(settings: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r} has no value.", remedy="Write --set spark.master=local[2].")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,50 @@
+"""One process of one party: open the run, do what is to be done, close it when all is done."""
+
+from __future__ import annotations
+
+from fedspark.buckets import PartRunner
+from fedspark.conf import PartyConf, PipelineConf
+from fedspark.run import Progress, open_run
+from fedspark.run.opening import place_of
+from fedspark.run.status import DONE, OPENING
+from fedspark.steps.closing import REPORT, close_if_done, is_closed
+from fedspark.steps.registry import run_steps
+
+
+def run_party(
+    party: PartyConf,
+    pipeline: PipelineConf,
+    label: str,
+    *,
+    step: str | None = None,
+    resume_only: bool = False,
+    wait_seconds: float | None = None,
+    progress: Progress | None = None,
+    runner: PartRunner | None = None,
+) -> None:
+    """Run all steps (or ``step``) of this party's side of the run called ``label``; a closed run is left as it is.
+
+    Raises what steps raise; NotReady when a peer's message is not there after ``wait_seconds``.
+    """
+    progress = progress or Progress(party.party)
+    workspace = place_of(party, pipeline, label).workspace
+    if is_closed(workspace):
+        progress.step = ""
+        progress.say(f"run {label} is finished; its report is {workspace.url(REPORT)}")
+        progress.say("the next one needs another name: --run NAME, equal at all parties")
+        return
+    run = open_run(
+        party,
+        pipeline,
+        label,
+        wait_seconds=wait_seconds,
+        progress=progress,
+        runner=runner,
+        resume_only=resume_only,
+    )
+    run.status.put(OPENING, DONE)
+    progress.say(f"run {label} ({run.id[:16]}) with {', '.join(p.name for p in run.roster.others(run.me))}")
+    run_steps(run, step)
+    if close_if_done(run):
+        progress.step = ""
+        progress.say(f"run {label} is finished; its report is {workspace.url(REPORT)}")
