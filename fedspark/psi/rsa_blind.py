@@ -370,7 +370,7 @@ def _context(run: Run) -> bytes:
 def _receive_key(run: Run, host: Party, bits: int) -> RsaPublic:
     message = run.receive("key", host).json()
     try:
-        public = RsaPublic.from_json(message["key"], bits)
+        public = RsaPublic.from_json(dict(message["key"]), bits)
         rsa.verify_proof(public, _context(run), bytes.fromhex(message["proof"]))
     except (TypeError, KeyError, ValueError):
         raise Mismatch(
