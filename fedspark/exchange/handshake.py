@@ -71,7 +71,7 @@ def open_session(
     public = X25519PrivateKey.from_private_bytes(ephemeral).public_key().public_bytes_raw()
     mine = Hello(me.name, me.role.value, public, nonce, dict(offer))
     table = _Table(store, prefix, me, docs.pinned_roster(roster, me, identity), identity, waiting)
-    store.delete(table.name("refused", me.name))
+    table.withdraw_refusal()
     try:
         hellos, signed = table.exchange_hellos(mine)
         run, transcript = docs.run_id(hellos), docs.transcript_hash(signed)
@@ -130,6 +130,12 @@ class _Table:
         """Tell the others that we do not go on, so that they need not wait for the deadline."""
         document = docs.sign_refusal(self.me.name, type(error).__name__, self._about, self._identity)
         self.store.replace(self.name("refused", self.me.name), document)
+
+    def withdraw_refusal(self) -> None:
+        """Take back what ``refuse`` said in an earlier attempt."""
+        name = self.name("refused", self.me.name)
+        if self.store.size(name) is not None:
+            self.store.delete(name)
 
     def _gather(self, kind: str, open_one: Callable[[bytes, Party, str], T]) -> dict[str, T]:
         """The opened document of every other party. Every look checks all that are there, whoever is awaited."""

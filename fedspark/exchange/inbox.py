@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedspark.errors import PeerError
+from fedspark.errors import PeerError, Tampered
 from fedspark.exchange.ledger import Ledger, check_listing
 from fedspark.exchange.manifest import MANIFEST, Address, Limits, Manifest, open_manifest
 from fedspark.exchange.store import Missing, StoreRef
@@ -101,6 +101,10 @@ def _entry(
 
 
 def _open(ref: StoreRef, name: str, size: int, address: Address, roster: Roster, ledger: Ledger | None) -> Manifest:
+    if address.sender not in {party.name for party in roster}:
+        raise Tampered(
+            f"The manifest {name} claims to come from {address.sender!r}, who takes no part in this pipeline."
+        )
     (ledger or Ledger("", "", roster)).check_manifest_size(name, size)
     try:
         data = ref.open().read_range(name, 0, size)

@@ -244,7 +244,9 @@ class Mailbox:
 
     def withdraw_stop(self) -> None:
         """Take our stop notice back, before the run is continued."""
-        self._ref.open().delete(self._stop_name(self._session.me.name))
+        store, name = self._ref.open(), self._stop_name(self._session.me.name)
+        if store.size(name) is not None:
+            store.delete(name)
 
     def _check_stops(self) -> None:
         names = {name for name, _ in self._ref.open().list(f"{self._root}/stop")}
