@@ -91,15 +91,14 @@ def check_own(mine: Hello, identity: Ed25519PrivateKey, party: Party, stored: by
     held = open_hello(stored, Party(party.name, party.role, raw_public_key(identity)), name)
     if (held.ephemeral, held.nonce) != (mine.ephemeral, mine.nonce):
         raise Mismatch(
-            f"{party.name} said hello to this run before ({name}), with keys that its workspace no longer "
-            f"holds: the workspace was "
-            "lost, or is not the one of that time.",
+            f"{party.name} said hello to this run before ({name}), with keys that its workspace no longer holds: "
+            "the workspace was lost, or is not the one of that time.",
             remedy=f"Restore the workspace, or give up this run: {_NEW_LABEL}",
         )
     different = _differences(mine.offer, held.offer, "now", f"in {name}")
     raise Mismatch(
-        f"{party.name} said hello to this run before with other parameters: {different}. What a run is cannot "
-        f"be changed.",
+        f"{party.name} said hello to this run before with other parameters: {different}. "
+        "What a run is cannot be changed.",
         remedy=f"Put the old values back to continue, or: {_NEW_LABEL}",
     )
 
@@ -127,9 +126,8 @@ def check_ack(data: bytes, party: Party, run: str, transcript: bytes, name: str)
         raise Tampered(f"The ack {name} is that of {body['party']!r}, put in the place of {party.name}'s.")
     if (body["run"], body["transcript"]) != (run, transcript.hex()):
         raise Mismatch(
-            f"{party.name} confirmed another handshake than ours (theirs {body['transcript'][:16]}, ours "
-            f"{transcript.hex()[:16]}): "
-            "a hello was replaced between our looks.",
+            f"{party.name} confirmed another handshake than ours (theirs {body['transcript'][:16]}, "
+            f"ours {transcript.hex()[:16]}): a hello was replaced between our looks.",
             remedy=_NEW_LABEL,
         )
 
@@ -157,8 +155,7 @@ def pinned_roster(roster: Roster, me: Party, identity: Ed25519PrivateKey) -> Ros
     own = raw_public_key(identity)
     if roster[me.name].identity not in (b"", own):
         raise ConfigError(
-            f"The identity key of {me.name} is not the private half of the public key that the configuration "
-            f"gives for it.",
+            f"The identity key of {me.name} is not the private half of the public key that we have for it.",
             remedy="Correct 'identity' in the party file, or our own entry in 'peers'.",
         )
     parties = tuple(Party(p.name, p.role, own) if p.name == me.name else p for p in roster)

@@ -52,8 +52,8 @@ class Ledger:
             raise Replayed(f"The manifest {name} belongs to run {manifest.run[:16]}, this is run {self.run[:16]}.")
         if manifest.transcript != self.transcript:
             raise Replayed(
-                f"The manifest {name} was signed under another handshake ({manifest.transcript[:16]}, ours is "
-                f"{self.transcript[:16]})."
+                f"The manifest {name} was signed under another handshake "
+                f"({manifest.transcript[:16]}, ours is {self.transcript[:16]})."
             )
         return manifest
 
@@ -78,8 +78,7 @@ def second_version(name: str, address: Address) -> Replayed:
 
 
 def check_listing(manifest: Manifest, found: Mapping[str, int], folder: str) -> None:
-    """The objects in the message's folder (name there -> bytes) must be those of the manifest, no more, no fewer, no
-    larger."""
+    """The objects in the message's folder (name there -> bytes) must be exactly those of the manifest."""
     listed = {entry.name for entry in manifest.objects}
     extra = sorted(found.keys() - listed - {MANIFEST})
     if extra:

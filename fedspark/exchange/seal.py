@@ -84,8 +84,8 @@ def unseal(keys: SealKeys, name: str, position: int, sealed: bytes, limit: int) 
         raise Tampered(f"The object {name} has only {len(sealed)} bytes, fewer than an empty one: it was cut.")
     if sealed[0] != VERSION:
         raise Mismatch(
-            f"The object {name} is sealed in format version {sealed[0]}; this installation understands version "
-            f"{VERSION}.",
+            f"The object {name} is sealed in format version {sealed[0]}; "
+            f"this installation understands version {VERSION}.",
             remedy="Install the same version of fedspark at all parties.",
         )
     header = bytes(sealed[:_HEADER_BYTES])
@@ -96,9 +96,8 @@ def unseal(keys: SealKeys, name: str, position: int, sealed: bytes, limit: int) 
             out.write(cipher.decrypt(nonce, frame, bound))
         except InvalidTag:
             raise Tampered(
-                f"Frame {number} of the object {name} does not open: its bytes were changed, or it was sealed "
-                f"for another receiver, "
-                "run, message or position."
+                f"Frame {number} of the object {name} does not open: "
+                "its bytes were changed, or it was sealed for another receiver, run, message or position."
             ) from None
     plaintext = out.getvalue()
     if not hmac.compare_digest(header[1:], _synthetic_tag(keys, name, position, plaintext)):

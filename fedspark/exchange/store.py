@@ -3,7 +3,7 @@
 Everything the exchange and the workspace promise rests on one operation: ``create``, a put that fails when the name
 is taken. It is atomic on all stores offered here. A local directory stages the bytes under a hidden name and links
 them to the final name, so a process that dies leaves a stage file, never half an object; like most tools it leaves
-flushing to the operating system, so after a power cut an object may be short, which its digest then tells.
+flushing to the operating system, so a power cut can leave a young object short: of a message, its digest tells.
 """
 
 from __future__ import annotations
@@ -143,8 +143,7 @@ class Store:
             raise Unequal(
                 f"{name} in {self.url} was written before with other content, and what is written stays.",
                 remedy="If the workspace of this run was lost or edited, start a new run label; otherwise report "
-                "this: a step that "
-                "runs twice must write the same bytes.",
+                "this: a step that runs twice must write the same bytes.",
             )
         raise StoreError(f"Writing {name} in {self.url} found the name neither free nor taken, {_KEEP_ATTEMPTS} times.")
 
@@ -217,8 +216,8 @@ class Store:
                 self.delete(name)
         if second or held != b"first":
             raise StoreError(
-                f"{self.url} cannot carry messages: a second create of one name succeeded, so objects could be "
-                f"overwritten.",
+                f"{self.url} cannot carry messages: a second create of one name succeeded, so objects could "
+                "be overwritten.",
                 remedy="Use a store with conditional puts (If-None-Match: *): AWS S3, GCS, Azure, current Ceph or "
                 "MinIO, or a directory.",
             )
@@ -273,8 +272,8 @@ def _build(ref: StoreRef) -> Store:
         return _cloud(url, _CLOUD[scheme], ref)
     if scheme in ("hdfs", "webhdfs", "viewfs"):
         raise StoreError(
-            f"{url} cannot be used here: HDFS has no put that fails when the name is taken, so a message could "
-            f"be overwritten.",
+            f"{url} cannot be used here: HDFS has no put that fails when the name is taken, "
+            "so a message could be overwritten.",
             remedy="Use s3://, gs://, az:// or a mounted directory (file:///...); HDFS is fine as the 'tables' URL of "
             "a workspace.",
         )
