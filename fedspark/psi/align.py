@@ -236,6 +236,8 @@ def write_part(preparation: Preparation, part: int, pieces: Iterable[tuple[pa.Ta
     padded = preparation.plan.padded[preparation.me]
     numbers = np.asarray(preparation.plan.buckets_of(part))
     starts, ends = np.searchsorted(bucket, numbers, "left"), np.searchsorted(bucket, numbers, "right")
+    if int((ends - starts).sum()) != table.num_rows:
+        raise ValueError(f"rows of other parts were given to part {part}: the shuffle did not do what it promises")
     if (ends - starts).max() > padded:
         raise CryptoError(
             f"A bucket has more rows than the {padded:,} that buckets are padded to: by chance, in one of 2^40 runs.",

@@ -88,6 +88,16 @@ def test_pieces_in_any_order_give_the_same_part_file():
     assert write_part(preparation, 0, pieces) == write_part(preparation, 0, reversed(pieces)) == 300
 
 
+def test_a_row_of_another_part_is_never_dropped_silently():
+    preparation = Preparation(
+        part_files(Federation().run("guest", "psi"), "prepared"), PLAN, plain_schema(PEOPLE.schema), "guest"
+    )
+    digests, part = place(preparation, PEOPLE["key"])
+    stray = [*np.flatnonzero(part == 1), int(np.flatnonzero(part == 2)[0])]
+    with pytest.raises(ValueError, match="rows of other parts"):
+        write_part(preparation, 1, [(PEOPLE.take(stray), digests[stray])])
+
+
 def test_an_aligned_part_has_the_rows_of_its_masks():
     run = Federation().run("guest", "psi")
     prepare(run, PEOPLE)
