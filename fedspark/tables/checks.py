@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
 from fedspark.tables.layout import UNDECODABLE, Layout
 from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, rows
-from fedspark.tables.roles import Column, Roles
+from fedspark.tables.roles import Roles
 from fedspark.tables.values import any_of, is_finite, is_label, is_missing
 
 if TYPE_CHECKING:
@@ -18,20 +18,27 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _EXAMPLE_QUERIES = 6
-_LABEL_VALUES = 5
+_VALUES = 5
 
 
 @dataclass(frozen=True)
 class Check:
-    """Rules that rows may break: a condition per column (or one), and the clause for the counts that are not zero."""
+    """Rules that rows may break: a condition per column (or one), and the clause for the counts that are not zero.
+
+    ``show`` is a text of which the message lists some distinct values: only for what says nothing about a person.
+    """
 
     broken: Mapping[str, Expression]
     problem: Callable[[dict[str, int]], str]
     remedy: str
+    show: Expression | None = None
 
 
 def find_bad_rows(layout: Layout, frame: DataFrame, metrics: Mapping[str, Any], problems: Problems) -> None:
-    """Add every rule that rows break, with counts and masked ids. Two jobs over the source, none when all is sound."""
+    """Add every rule that rows break, with counts and masked ids. No job at all when all is sound.
+
+    ``frame`` holds all rows of the layout, before repeated ids are dropped, so that the counts are those of the source.
+    """
     if layout.sound(metrics):
         return
     checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout)]
@@ -45,10 +52,8 @@ def find_bad_rows(layout: Layout, frame: DataFrame, metrics: Mapping[str, Any], 
             failed.append((check, found))
     shown = _examples(frame, [any_of([check.broken[name] for name in found]) for check, found in failed])
     for (check, found), ids in zip(failed, shown, strict=True):
-        problems.add(check.problem(found) + examples(ids), check.remedy)
-    label = layout.roles.label
-    if label and metrics["label0"] + metrics["label1"] < metrics["rows"]:
-        _name_label_values(frame, label, problems)
+        values = _values(frame.where(check.broken[""]), check.show) if check.show is not None else ""
+        problems.add(check.problem(found) + values + examples(ids), check.remedy)
 
 
 def find_nothing_to_learn(
@@ -62,7 +67,7 @@ def find_nothing_to_learn(
         problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
     same = layout.constant_features(metrics) if constant else ()
     if same:
-        problem = f"{_columns('feature', same)} has the same value in all {count} rows"
+        problem = f"{_columns('feature', same)} with one value in all {count} rows"
         problems.add(problem, "Add it to `ignore`: a constant says nothing about anybody.")
 
 
@@ -122,8 +127,9 @@ def _label_checks(layout: Layout) -> Iterator[Check]:
     )
     yield Check(
         {"": readable & ~missing & ~is_label(F.col("y"))},
-        lambda found: f"label column {label.name!r}: {rows(found[''])} with something else than 0 or 1",
+        lambda found: f"label column {label.name!r}: {rows(found[''])} with neither 0 nor 1",
         "Code the label as 0 and 1.",
+        show=F.col("l").cast("string"),
     )
 
 
@@ -174,15 +180,10 @@ def _ids(roles: Roles) -> str:
     return _columns("id", [column.name for column in roles.ids])
 
 
-def _name_label_values(frame: DataFrame, label: Column, problems: Problems) -> None:
-    """Say which values a label has that is not 0 or 1: a wrong coding shows at once."""
-    wrong = ~F.col("malformed") & ~is_missing(F.col("l")) & ~is_label(F.col("y"))
-    text = F.col("l").cast("string")
-    values = frame.where(wrong).select(text.alias("l")).distinct().orderBy("l").limit(_LABEL_VALUES + 1).collect()
-    shown = listed(repr(value[0]) for value in values[:_LABEL_VALUES])
-    if values:
-        more = ", and more" if len(values) > _LABEL_VALUES else ""
-        problems.add(f"values of {label.name!r} that are neither: {shown}{more}", "Code the label as 0 and 1.")
+def _values(frame: DataFrame, shown: Expression) -> str:
+    """`` but 'no', 'yes'``: up to five distinct values, in order."""
+    values = [row[0] for row in frame.select(shown.alias("v")).distinct().orderBy("v").limit(_VALUES + 1).collect()]
+    return f" but {listed(map(repr, values[:_VALUES]))}{' and more' if len(values) > _VALUES else ''}"
 
 
 def _examples(frame: DataFrame, conditions: Sequence[Expression]) -> list[list[str]]:

@@ -61,11 +61,11 @@ class Problems:
         return bool(self.found)
 
     def check(self) -> None:
-        """Raise TableError with everything found; do nothing when nothing was."""
-        if not self.found:
-            return
-        texts = [problem for problem, _ in self.found]
-        if len(texts) > 1:
-            texts = [f"({number}) {text}" for number, text in enumerate(texts, 1)]
-        remedies = dict.fromkeys(remedy for _, remedy in self.found)
-        raise TableError(f"{self.where}: {'; '.join(texts)}.", remedy=" ".join(remedies))
+        """Raise TableError with everything found, each problem beside its remedy; do nothing when nothing was."""
+        if len(self.found) == 1:
+            problem, remedy = self.found[0]
+            raise TableError(f"{self.where}: {problem}.", remedy=remedy)
+        if self.found:
+            texts = [f"({number}) {problem}. {remedy}" for number, (problem, remedy) in enumerate(self.found, 1)]
+            summary = f"{self.where} has {len(texts)} problems: {' '.join(texts)}"
+            raise TableError(summary, remedy="Nothing of it was staged: correct all of them, then load it again.")

@@ -50,19 +50,22 @@ def locate(path: str, directory: Path) -> str:
         return spark_path(path)
     if path.startswith("/"):
         return path
-    # Only the user's part is a glob: the directory's own brackets and stars are escaped.
-    return re.sub(r"([\\*?\[\]{}])", r"\\\1", str(directory.absolute())) + "/" + path
+    return literally(str(directory.absolute())) + "/" + path
 
 
-def own_session(spark: SparkSession, **settings: str) -> SparkSession:
-    """A session on the same application with its own settings: case-sensitive names, and ``settings`` (dots as ``__``).
+def literally(path: str) -> str:
+    """A path that Spark's readers take as it is: they see a glob in brackets, braces, stars and question marks."""
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", path)
 
-    Threads that share ``spark`` do not see them, and its SQL settings are carried over.
+
+def own_session(spark: SparkSession) -> SparkSession:
+    """A session on the same application, with the settings of ``spark`` but names that are case-sensitive.
+
+    Threads that share ``spark`` do not see the difference.
     """
     session = spark.newSession()
     wanted = {key: value for key, value in spark.conf.getAll.items() if session.conf.isModifiable(key)}
     wanted["spark.sql.caseSensitive"] = "true"
-    wanted |= {key.replace("__", "."): value for key, value in settings.items()}
     for key, value in wanted.items():
         session.conf.set(key, value)
     return session

@@ -22,9 +22,11 @@ from fedspark.tables.registry import open_source
 from fedspark.tables.roles import Column, Roles, resolve_roles
 from fedspark.tables.source import (
     SPARK_ERRORS,
+    Source,
     delete,
     exists,
     explain_write,
+    literally,
     own_session,
     spark_path,
     stored_bytes,
@@ -63,8 +65,7 @@ def stage(
     )
     layout = Layout(source, roles, id_type)
     place = spark_path(target)
-    if exists(session, place):
-        raise StoreError(f"{target} exists already.", remedy="Stage to a new directory.")
+    _refuse_existing(session, place, source, target)
     try:
         metrics = _write_and_check(session, layout, conf, place, one_class=needs_label, constant=training)
     except BaseException as error:
@@ -88,7 +89,16 @@ def read_staged(spark: SparkSession, card: TableCard, target: str) -> DataFrame:
     fields = [
         StructField(column, DoubleType() if column in numbers else StringType()) for column in card.staged_columns
     ]
-    return spark.read.schema(StructType(fields)).parquet(spark_path(target))
+    return spark.read.schema(StructType(fields)).parquet(literally(spark_path(target)))
+
+
+def _refuse_existing(session: SparkSession, place: str, source: Source, target: str) -> None:
+    try:
+        taken = exists(session, place)
+    except SPARK_ERRORS as error:
+        raise explain_write(error, source.where, source.kind, target) from error
+    if taken:
+        raise StoreError(f"{target} exists already.", remedy="Stage to a new directory.")
 
 
 def _write_and_check(
@@ -103,10 +113,10 @@ def _write_and_check(
     frame.observe(observation, *layout.metrics()).select(*layout.staged()).write.parquet(place)
     metrics = observation.get
     problems = Problems(layout.source.where)
-    find_bad_rows(layout, frame, metrics, problems)
+    find_bad_rows(layout, layout.frame(drop_duplicates=False), metrics, problems)
     find_nothing_to_learn(layout, metrics, problems, one_class=one_class, constant=constant)
     if not drop and metrics["rows"] > 1:
-        find_duplicates(session.read.schema("key string").parquet(place), layout.roles, problems)
+        find_duplicates(session.read.schema("key string").parquet(literally(place)), layout.roles, problems)
     problems.check()
     return metrics
 

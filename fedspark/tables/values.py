@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 SEPARATOR = "\x1f"
 _ESCAPE = "\\"
 _SPACE = r"[\s\p{IsWhite_Space}]"
-_CASTS = {
-    Kind.INTEGER: "decimal(38,0)",
-    Kind.REAL: "double",
-    Kind.DECIMAL: "double",
+_EXACT = {
+    Kind.INTEGER: "bigint",  # a decimal would round fractions
     Kind.BOOLEAN: "boolean",
-    Kind.DATE: "date",
 }
 
 
@@ -59,7 +56,7 @@ def _component(column: Column, id_type: str) -> Expression:
         return _integer_text(value)
     if column.kind is Kind.DATE:
         return (value.try_cast("date") if column.read_as_text else value).cast("string")
-    return F.arrow_udf(normalise_text, "string")(value)  # type: ignore[call-overload, no-any-return]
+    return F.arrow_udf(normalise_text, "string")(value)  # type: ignore[call-overload]
 
 
 def _integer_text(text: Expression) -> Expression:
@@ -78,12 +75,12 @@ def at(column: Column) -> Expression:
 
 def number(raw: Expression, column: Column) -> Expression:
     """A value as double; null where it is missing or no number. True is 1 and False is 0; -0.0 becomes 0.0."""
-    if column.kind is Kind.TEXT:
+    if column.kind is Kind.TEXT or (column.read_as_text and column.kind not in _EXACT):
         # Java's parser also takes 1d, 1f and 0x1p3 for numbers; the letters of NaN and Infinity may stay.
         value = raw.try_cast("double")
         value = F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
     elif column.read_as_text:
-        value = raw.try_cast(_CASTS[column.kind]).cast("double")
+        value = raw.try_cast(_EXACT[column.kind]).cast("double")
     else:
         value = raw.cast("double")
     return value + F.lit(0.0)
