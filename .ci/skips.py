@@ -3,8 +3,8 @@
 Usage: python .ci/skips.py REPORT.xml    (the file that pytest writes with --junitxml)
 
 A test may be left out only where the data shared between the machines of the project is absent, and its reason must say
-so with the words "shared data". An expected failure is a skip by another name. Exit status: 0 fine, 1 a skip that is not
-accepted, 2 no readable report.
+so with the words "shared data". An expected failure is a skip by another name. Exit status: 0 fine, 1 a skip that is
+not accepted, 2 no readable report.
 """
 
 from __future__ import annotations
@@ -44,4 +44,6 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]) if len(sys.argv) == 2 else (print(__doc__), 2)[1])
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
