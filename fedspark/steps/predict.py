@@ -1,0 +1,29 @@
+"""Predict: intersect another table and score the people in it with a model of this run."""
+
+from __future__ import annotations
+
+from fedspark.conf import PredictOptions
+from fedspark.models import artifact
+from fedspark.models.split import Rows
+from fedspark.party import Role
+from fedspark.run import Run
+from fedspark.scoring import send_scores, write_scores
+from fedspark.steps.psi import intersect, psi_record
+
+
+def run_step(run: Run, options: PredictOptions) -> None:
+    """Scores with ids end up at the guest, as Parquet and CSV; an arbiter has no part in it."""
+    if run.role is Role.ARBITER:
+        return
+    model = artifact.load(run, options.model)
+    alignment = intersect(run, options, options.table)
+    record = psi_record(options.name, options.protocol, alignment)
+    record |= {"title": f"Scores of {options.table}", "headline": {"people scored": alignment.rows}}
+    if run.role is Role.HOST:
+        send_scores(run, model, alignment, Rows.ALL)
+        run.write_record(record)
+        return
+    written = write_scores(run, model, alignment)
+    run.progress.say(f"{written.rows:,} scores in {written.url}")
+    record["facts"] |= {"scores": written.url, "model": written.model_id}
+    run.write_record(record)
