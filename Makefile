@@ -20,7 +20,7 @@ setup:  ## make .venv from locks/test.txt and find (or install) Java 17 or 21
 	@bash .ci/setup
 
 demo: setup  ## three parties train and score together on this machine, on real data
-	@$(IN) fedspark demo
+	@$(IN) python conf/example/demo.py .demo
 
 test: setup  ## run the tests (PYTEST_ARGS="tests/crypto -x")
 	@$(IN) python -m pytest -q $(PYTEST_ARGS)
