@@ -40,7 +40,7 @@ class Checkout:
         python.write_text(
             "#!/bin/bash\n"
             'case "$*" in\n'
-            '    "-m venv "*) venv=${@: -1}; mkdir -p "$venv/bin"; cat "$0" >"$venv/bin/python"; chmod +x "$venv/bin/python" ;;\n'
+            '    "-m venv "*) to=${@: -1}/bin/python; mkdir -p "${to%/*}"; cat "$0" >"$to"; chmod +x "$to" ;;\n'
             '    *"pip install"*) exit 1 ;;\n'
             "esac\n"
         )
