@@ -22,7 +22,7 @@ from fedspark.errors import ConfigError, Mismatch, TableError
 from fedspark.exchange.signed import canonical_json
 from fedspark.models.split import Split
 from fedspark.party import Role
-from fedspark.run import Run, Workspace
+from fedspark.run import Run
 
 VERSION: Literal[1] = 1
 FILE = "model.json"
@@ -160,11 +160,6 @@ def load(run: Run, step: str) -> ModelPart:
     if not run.workspace.exists(path):
         raise ConfigError(f"Step {step} has not trained a model in run {run.label}.", remedy=f"Run step {step} first.")
     return load_part(run.workspace.read(path), run.me.name, run.workspace.url(path))
-
-
-def load_from(workspace: Workspace, path: str, party: str) -> ModelPart:
-    """Our part of a model at a workspace path."""
-    return load_part(workspace.read(path), party, workspace.url(path))
 
 
 def check_same_model(part: ModelPart, sender: str, meta: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedspark.buckets import write_buckets
+from fedspark.buckets import PartFunction, write_buckets
 from fedspark.crypto.hashing import split_fraction
 from fedspark.psi.align import Alignment
 from tests.federation import Federation
@@ -117,3 +117,10 @@ def pooled_optimum(table: People, share: float, l2: float) -> tuple[dict[str, Fl
         weights[party] = w[start : start + features.shape[1]]
         start += features.shape[1]
     return weights, float(w[-1])
+
+
+class Twice:
+    """Runs every part task two times, as Spark may."""
+
+    def run(self, function: PartFunction, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+        return [(function(context, part), function(context, part))[1] for part in range(parts)]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fedspark.buckets import BucketFile
 from fedspark.errors import PolicyRefused, TableError
+from fedspark.models.artifact import FEATURE
 from fedspark.models.split import Rows, Split
 from fedspark.models.vertical_lr import maths
 from fedspark.models.vertical_lr.maths import Floats, Int32s, Int64s, Majority, Moments
@@ -23,7 +24,6 @@ from fedspark.party import Role
 from fedspark.psi.align import Alignment, PartFiles
 from fedspark.run import Run
 
-FEATURE = "x."
 INTERCEPT = "(intercept)"
 
 
@@ -161,13 +161,13 @@ def _statistics(run: Run, source: Source, parts: int, limit: int) -> dict[str, A
     moments = maths.merged((profile.moments for profile in found), len(source.features))
     unusable = np.sum([profile.unusable for profile in found], axis=0)
     _check_values(source.features, moments, unusable)
-    if source.label:
-        _check_classes(sum(profile.positives for profile in found), moments.rows, limit)
     if moments.rows < 2 * limit:
         raise PolicyRefused(
             f"Only {moments.rows:,} people train, fewer than twice min_bin_rows ({limit}) of the party file.",
             remedy="Match more people or lower policy.min_bin_rows.",
         )
+    if source.label:
+        _check_classes(sum(profile.positives for profile in found), moments.rows, limit)
     scales = moments.deviation
     order = hashlib.sha256("".join(f"{profile.moments.rows}:{profile.order};" for profile in found).encode())
     return {

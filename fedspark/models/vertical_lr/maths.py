@@ -103,12 +103,27 @@ def _dot(a: Int64s, b: Int64s) -> int:
     return int(a.astype(object) @ b.astype(object))
 
 
-def plaintext_bits(rows: int, parties: int) -> int:
-    """Bits of the largest signed integer that a round decrypts: ``rows`` training rows, ``parties`` with data."""
-    z = U_INTEGER + (parties - 1).bit_length() + 1  # |z| + 2 < 2^z
-    gradient = x_bits(rows) + z + D_FRACTION
-    loss = 2 * z + LOSS_FRACTION
-    return max(gradient, loss) + rows.bit_length() + 1
+def gradient_bits(rows: int, parties: int) -> int:
+    """Bits, with sign, of a sum X'd over ``rows`` training rows of ``parties`` parties with data."""
+    return x_bits(rows) + D_FRACTION + _score_bits(parties) + rows.bit_length()
+
+
+def loss_bits(rows: int, parties: int) -> int:
+    """Bits, with sign, of the summed loss."""
+    return 2 * _score_bits(parties) + LOSS_FRACTION + rows.bit_length() + 1
+
+
+def _score_bits(parties: int) -> int:
+    return U_INTEGER + (parties - 1).bit_length() + 1  # |z| + 2 < 2^this
+
+
+def check_room(bits: int, rows: int, parties: int) -> None:
+    """CryptoError unless every plaintext of a round fits into (-n/2, n/2) of a ``bits``-bit key."""
+    needed = max(gradient_bits(rows, parties), loss_bits(rows, parties))
+    if needed + 2 > bits:
+        raise CryptoError(
+            f"Sums over {rows:,} rows take {needed} bits, and the key has {bits}.", remedy="Use a longer key."
+        )
 
 
 # ---- statistics of the training rows -------------------------------------------------------------------------------
@@ -242,15 +257,6 @@ def apply(matrix: Floats, vector: Floats) -> Floats:
 def dot(a: Floats, b: Floats) -> float:
     """a'b, added from the first element to the last."""
     return float(sum((a * b).tolist()))
-
-
-def check_room(bits: int, rows: int, parties: int) -> None:
-    """CryptoError unless every plaintext of a round fits well inside (-n/2, n/2) of a ``bits``-bit key."""
-    needed = plaintext_bits(rows, parties)
-    if needed + 2 > bits:
-        raise CryptoError(
-            f"Sums over {rows:,} rows take {needed} bits, and the key has {bits}.", remedy="Use a longer key."
-        )
 
 
 def merged(parts: Iterable[Moments], columns: int) -> Moments:

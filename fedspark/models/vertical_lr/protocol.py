@@ -12,9 +12,10 @@ Messages, in order. N training rows, F columns of the party, 2|n| bits per ciphe
             pad_key  data parties, pairwise         X25519 public key, for pads that hide the products from the arbiter
     round   u        host -> guest                  [[u/4]] per row, u = X v; with one host [[sum u^2/8]] per part
             d        guest -> each host             [[d]] per row, d = (sum of all u)/4 - y/2, re-randomised for each
-            g        data party -> arbiter          [[X'd + mask]], F ciphertexts, masks uniform modulo n
+            g        data party -> arbiter          [[X'd + mask]], 20 or so columns packed into one ciphertext,
+                                                    masks uniform modulo n
             loss     guest -> arbiter (one host)    [[sum yz/2 + z^2/8]], one ciphertext
-            opened   arbiter -> data party          X'd + mask modulo n, F numbers
+            opened   arbiter -> data party          X'd + mask modulo n, packed alike
             sums     data party -> arbiter          six products (`gradients.PRODUCTS`) under pads that cancel
             go       arbiter -> data party          alpha, beta, stop; to the guest also loss, decrease and change
 
@@ -53,6 +54,7 @@ from fedspark.models.vertical_lr.design import Design
 from fedspark.models.vertical_lr.gradients import PRODUCTS, Decision, State, Turn, decide
 from fedspark.models.vertical_lr.maths import GRADIENT_FRACTION, LOSS_FRACTION, Floats
 from fedspark.models.vertical_lr.messages import STEP, Facts
+from fedspark.models.vertical_lr.packing import pack, packed_rows, unpack
 from fedspark.models.vertical_lr.tasks import Partials, Rows, from_message, to_message
 from fedspark.party import Party, Role
 from fedspark.psi.align import Alignment
@@ -169,9 +171,11 @@ def arbiter_round(
     options: TrainOptions,
 ) -> dict[str, Any]:
     number, guest, parties, loss = len(history), run.roster.guest, run.roster.data_parties, None
+    bits = maths.gradient_bits(rows, len(parties))
     for party in parties:
         message = run.receive("g", party, round=number).read(0)
-        (masked,) = from_message(message, party.name, key.public, (facts[party.name].columns, GRADIENT_FRACTION))
+        sums = packed_rows(facts[party.name].columns, bits, options.key_bits)
+        (masked,) = from_message(message, party.name, key.public, (sums, GRADIENT_FRACTION))
         opened = [f"{value % key.public.n:x}" for value in key.decrypt(masked)]
         run.send("opened", party, {"opened": opened}, round=number)
     if len(run.roster.hosts) == 1:
@@ -272,18 +276,15 @@ class Side:
 
     def open_gradient(self, number: int, summed: tasks.Derived) -> Floats:
         """X'd of our columns, float64[F]: the arbiter decrypts it under our masks."""
-        run, n, columns, digest = self.run, self.public.n, self.design.width, summed.content_digest()
-        masks = run.stream("g", number, "mask", digest).below_many(n, columns)
-        masked = summed.add_plain(from_residues(masks, n))
-        run.send(
-            "g", _arbiter(run), to_message(masked.for_owner(run.stream("g", number, "nonce", digest))), round=number
-        )
-        arbiter = _arbiter(run)
-        residues = messages.read_numbers(
-            run.receive("opened", arbiter, round=number).json(), "opened", arbiter, columns
-        )
+        run, to, n, columns = self.run, _arbiter(self.run), self.public.n, self.design.width
+        bits = maths.gradient_bits(self.total, len(run.roster.data_parties))
+        packed, digest = pack(summed, bits), summed.content_digest()
+        masks = run.stream("g", number, "mask", digest).below_many(n, len(packed))
+        masked = packed.add_plain(from_residues(masks, n))
+        run.send("g", to, to_message(masked.for_owner(run.stream("g", number, "nonce", digest))), round=number)
+        residues = messages.read_numbers(run.receive("opened", to, round=number).json(), "opened", to, len(packed))
         plain = from_residues([(value - mask) % n for value, mask in zip(residues, masks, strict=True)], n)
-        return decode(plain, GRADIENT_FRACTION)
+        return decode(unpack(plain, bits, columns, self.public.bits), GRADIENT_FRACTION)
 
     def artifact(self, w: Floats, history: list[dict[str, Any]]) -> ModelPart:
         run, options, columns = self.run, self.options, self.design.columns

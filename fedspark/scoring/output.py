@@ -1,0 +1,99 @@
+"""Score files at the guest: one Parquet and one CSV file per part, a manifest, and an empty _SUCCESS written last."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from fedspark.evaluation import probability
+from fedspark.exchange.signed import canonical_json
+from fedspark.models.artifact import ModelPart
+from fedspark.models.split import Rows
+from fedspark.psi.align import Alignment
+from fedspark.run import Run, Workspace
+from fedspark.scoring.partial import Adding, receive_scores
+
+ID = "id."
+SCORE = ("score", "probability")
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """What was written: ``folder`` in the workspace, ``url`` for people, file names there, rows in all."""
+
+    folder: str
+    url: str
+    files: list[str]
+    rows: int
+    model_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Context of `write_part`."""
+
+    adding: Adding
+    workspace: Workspace
+    folder: str
+
+
+def write_scores(run: Run, model: ModelPart, alignment: Alignment) -> ScoreFiles:
+    """The guest's half of prediction: scores/part-NNNNN.parquet and .csv with ids, score z and probability of label 1.
+
+    A reader who waits for _SUCCESS sees whole files only. Written once: another content under these names is an error.
+    """
+    folder = run.path("scores")
+    context = Writing(receive_scores(run, model, alignment, Rows.ALL), run.workspace, folder)
+    written = run.once("scores-all/files", lambda: run.parts("write scores", write_part, alignment.parts, context))
+    entries = [entry for part in written for entry in part["files"]]
+    result = ScoreFiles(
+        folder=folder,
+        url=run.workspace.url(folder),
+        files=[entry["name"] for entry in entries],
+        rows=sum(part["rows"] for part in written),
+        model_id=model.model_id,
+    )
+    manifest = {"model_id": model.model_id, "rows": result.rows, "files": entries}
+    run.workspace.keep(f"{folder}/manifest.json", canonical_json(manifest))
+    run.workspace.keep(f"{folder}/_SUCCESS", b"")
+    return result
+
+
+def write_part(context: Writing, part: int) -> dict[str, Any]:
+    """Both files of one part; rows, and names, sizes and digests of the files come back."""
+    table = pa.concat_tables([score_table(rows, z) for rows, z in context.adding.scores(part)])
+    files = []
+    for ending, data in (("parquet", _parquet(table)), ("csv", _csv(table))):
+        name = f"part-{part:05d}.{ending}"
+        context.workspace.keep(f"{context.folder}/{name}", data)
+        files.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    return {"rows": table.num_rows, "files": files}
+
+
+def score_table(rows: pa.Table, z: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
+    """The source's id columns under their own names (with id. before one called like a result), score, probability."""
+    ids = {name: name.removeprefix(ID) for name in rows.column_names if name.startswith(ID)}
+    columns = {own if own not in SCORE else name: rows[name] for name, own in ids.items()} or {"key": rows["key"]}
+    return pa.table({**columns, SCORE[0]: z, SCORE[1]: probability(z)})
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pa.csv.write_csv(table, sink)
+    return sink.getvalue()
