@@ -71,7 +71,7 @@ def make_tables() -> dict[str, Columns]:
     everyone = random.permutation(len(ids))
     groups = {"newcomers": everyone[:NEWCOMERS], "patients": everyone[NEWCOMERS:]}
     tables = {}
-    for party, columns in {"hospital": range(10), "laboratory": range(10, 30)}.items():
+    for party, columns in {"hospital": range(10, 20), "laboratory": [*range(10), *range(20, 30)]}.items():
         for table, people in groups.items():
             held = random.permutation(people)[: round(HELD_SHARE * len(people))]
             content: Columns = {"patient_id": ids[held]}

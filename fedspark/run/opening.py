@@ -17,9 +17,10 @@ from fedspark.conf import PartyConf, PipelineConf, check_together
 from fedspark.conf.secrets import resolve
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
-from fedspark.errors import ConfigError
+from fedspark.errors import ConfigError, Mismatch, Oversized, Tampered
 from fedspark.exchange.handshake import open_session
 from fedspark.exchange.mailbox import Mailbox
+from fedspark.exchange.manifest import MANIFEST
 from fedspark.exchange.seal import SealKeys, seal, unseal
 from fedspark.exchange.signed import canonical_json
 from fedspark.exchange.store import StoreRef
@@ -168,7 +169,15 @@ def _seed(workspace: Workspace, identity: bytes) -> bytes:
     if not workspace.exists(_SEED_PATH):
         sealed = seal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, os.urandom(_SEED_BYTES))
         workspace.create(_SEED_PATH, sealed)
-    return unseal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, workspace.read(_SEED_PATH), 1024)
+    try:
+        return unseal(_workspace_keys(identity), workspace.name(_SEED_PATH), 0, workspace.read(_SEED_PATH), 1024)
+    except (Tampered, Oversized, Mismatch):  # nobody sent this: it is our own file
+        raise ConfigError(
+            f"The seed of this run, {workspace.url(_SEED_PATH)}, does not open with our identity key: the run was "
+            "begun with another key, or the file was changed.",
+            remedy="Let `identity` in the party file name the key with which the run was begun, or start a new run "
+            "label at all parties.",
+        ) from None
 
 
 def _workspace_keys(identity: bytes) -> SealKeys:
@@ -180,6 +189,15 @@ def _remember(workspace: Workspace) -> Callable[[str, bytes], None]:
         workspace.keep(f"accepted/{path}", digest)
 
     return remember
+
+
+def in_words(name: str) -> str:
+    """An awaited object for people: ``…/train/0003/u.0/laboratory.hospital/manifest`` is 'u (round 3) of laboratory'."""
+    words = name.split("/")
+    if len(words) < 4 or words[-1] != MANIFEST:
+        return name
+    tag, sender = words[-3].rpartition(".")[0], words[-2].partition(".")[0]
+    return f"{tag} (round {int(words[-4])}) of {sender}"
 
 
 def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progress: Progress) -> Waiting:
@@ -197,7 +215,7 @@ def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progres
             said = 0.0
         if waited - said >= _SECONDS_BETWEEN_WAIT_LINES:
             said = waited
-            progress.say(f"waiting for {awaited} ({waited:.0f} s)")
+            progress.say(f"waiting for {in_words(awaited)} ({waited:.0f} s)")
 
     def on_not_ready(awaited: Awaited) -> None:
         facts = {"awaited": awaited.object, "from": awaited.peer, "deadline": awaited.deadline}

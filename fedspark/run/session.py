@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedspark.conf import PartyConf
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _MINIMUM = (4, 1)
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 # Settings for a session that this process starts on its own machine; a cluster brings its own.
 _LOCAL_DEFAULTS = {
@@ -41,6 +43,7 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_pyspark()
     from pyspark.sql import SparkSession
 
+    settings = resolve_settings(conf.spark.conf, conf.directory)
     under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(name)
     if not under_spark_submit:
@@ -48,9 +51,10 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
         if is_local(conf.spark.master):
             # Workers would otherwise run whatever python3 is first on the PATH, which has none of our packages.
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-            for key, value in _LOCAL_DEFAULTS.items():
-                builder = builder.config(key, value)
-    for key, value in resolve_settings(conf.spark.conf, conf.directory).items():
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            settings = _LOCAL_DEFAULTS | settings
+            settings[_JAVA_OPTIONS] = f"{_quiet_log()} {settings.get(_JAVA_OPTIONS, '')}".rstrip()
+    for key, value in settings.items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
@@ -62,6 +66,11 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_cluster(session)
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def _quiet_log() -> str:
+    """JVM option: log errors only. Spark's own default is a page of warnings about a laptop."""
+    return f"-Dlog4j2.configurationFile={files('fedspark.run').joinpath('log4j2.properties').as_uri()}"  # type: ignore[attr-defined]
 
 
 def is_local(master: str) -> bool:
