@@ -23,6 +23,7 @@ from fedspark.psi.wire import pack_values
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.models.aligned import STEPS, TRAIN, People, Twice, align, people, pooled_optimum
+from tests.models.clear_engine import without_secrecy
 
 WIDTHS = {1: {"guest": 3, "host": 4}, 2: {"guest": 2, "host1": 2, "host2": 3}}
 
@@ -163,6 +164,14 @@ def ciphertexts(message: bytes) -> list[int]:
 def test_no_two_streams_of_a_party_share_a_label(played: Played) -> None:
     assert len(played.streams) > 100
     assert len(set(played.streams)) == len(played.streams)
+
+
+def test_encryption_changes_no_bit_of_the_model(one_host: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    clear = Played(hosts=1, rows=60, seed=7)
+    assert clear.results == one_host.results
+    u = one_host.run("guest").receive("u", clear.run("guest").roster["host"], round=1).read(0)
+    assert u != clear.run("guest").receive("u", clear.run("guest").roster["host"], round=1).read(0)
 
 
 def test_each_party_finds_its_own_part_again(played: Played) -> None:

@@ -27,7 +27,8 @@ Semi-honest parties that do not collude learn, besides their own weights:
     guest            J, its decrease, and the squared length of each update
     arbiter          numbers of rows and columns, the loss at each trial point (one host), the six products summed over
                      the parties, hence J. No gradient, no weight, nothing per row.
-If the arbiter colludes with a host they read d, and the labels from it; with the guest, X'u of the hosts' rows.
+If the arbiter colludes with a host they read d, and the labels from it; with the guest, they read u of every row at
+every trial point.
 """
 
 from __future__ import annotations
@@ -79,12 +80,17 @@ class Trained:
 
 def train(run: Run, alignment: Alignment | None, options: TrainOptions) -> Trained:
     """This party's half; ``alignment`` of the data parties' rows, None at the arbiter. Run it again to continue."""
-    role = {Role.GUEST: guest, Role.HOST: host}
+    limit = run.party_conf.policy.min_key_bits
+    if options.key_bits < limit:
+        raise PolicyRefused(
+            f"Step {run.step_name} uses a {options.key_bits}-bit key; min_key_bits of the party file is {limit}.",
+            remedy="Raise key_bits in the pipeline file, or lower policy.min_key_bits.",
+        )
     if run.role is Role.ARBITER:
         return arbiter(run, options)
     if alignment is None:
         raise ConfigError(f"{run.me.name} has no aligned rows.", remedy="Run a psi step on this table first.")
-    return role[run.role](run, alignment, options)
+    return guest(run, alignment, options) if run.role is Role.GUEST else host(run, alignment, options)
 
 
 # ---- guest -----------------------------------------------------------------------------------------------------------
@@ -97,6 +103,7 @@ def guest(run: Run, alignment: Alignment, options: TrainOptions) -> Trained:
 
 
 def guest_round(side: Side, number: int, state: State) -> Played:
+    """Receive u, send d."""
     run, hosts = side.run, side.run.roster.hosts
     rows = Rows.at(side.design, state.trial, side.public)
     gradient, loss = side.partials("gradient", number), side.partials("loss", number) if len(hosts) == 1 else None
@@ -129,6 +136,7 @@ def host(run: Run, alignment: Alignment, options: TrainOptions) -> Trained:
 
 
 def host_round(side: Side, number: int, state: State) -> Played:
+    """Send u, receive d."""
     run, one_host = side.run, len(side.run.roster.hosts) == 1
     rows, gradient = Rows.at(side.design, state.trial, side.public), side.partials("gradient", number)
     predicting = tasks.Predicting(rows, one_host, run.subkey("u", number))
@@ -170,6 +178,7 @@ def arbiter_round(
     history: list[Decision],
     options: TrainOptions,
 ) -> dict[str, Any]:
+    """Open masked gradients, the loss and the summed products; decide."""
     number, guest, parties, loss = len(history), run.roster.guest, run.roster.data_parties, None
     bits = maths.gradient_bits(rows, len(parties))
     for party in parties:
@@ -213,12 +222,6 @@ class Side:
     @classmethod
     def set_up(cls, run: Run, alignment: Alignment, options: TrainOptions) -> Side:
         """Own statistics and matrix, agreement on sizes, the arbiter's key, pads with the other data parties."""
-        limit = run.party_conf.policy.min_key_bits
-        if options.key_bits < limit:
-            raise PolicyRefused(
-                f"Step {run.step_name} uses a {options.key_bits}-bit key; min_key_bits of the party file is {limit}.",
-                remedy="Raise key_bits in the pipeline file, or lower policy.min_key_bits.",
-            )
         mine = design.build(run, alignment, Split(options.split_salt, options.validation), options.l2)
         me, others = run.me.name, [party for party in run.roster.data_parties if party.name != run.me.name]
         sizes = {"rows": mine.total, "columns": mine.width}
@@ -238,9 +241,11 @@ class Side:
 
     @property
     def total(self) -> int:
+        """Training rows."""
         return self.design.total
 
     def partials(self, what: str, number: int) -> Partials:
+        """Where a round's encrypted sums over single parts lie."""
         path = f"rounds/{number:04d}/{what}-{{part:05d}}.bin"
         return Partials(self.run.workspace, self.run.path(path))
 
@@ -253,7 +258,7 @@ class Side:
             state = State.from_json(played["state"])
             history.append(played["told"])
             self.run.progress.say(messages.describe(number, played["told"]))
-        part = self.artifact(state.w, history)
+        part = self.to_part(state.w, history)
         artifact.save(self.run, part)
         return Trained(history[-1]["stop"], history, part)
 
@@ -286,7 +291,8 @@ class Side:
         plain = from_residues([(value - mask) % n for value, mask in zip(residues, masks, strict=True)], n)
         return decode(unpack(plain, bits, columns, self.public.bits), GRADIENT_FRACTION)
 
-    def artifact(self, w: Floats, history: list[dict[str, Any]]) -> ModelPart:
+    def to_part(self, w: Floats, history: list[dict[str, Any]]) -> ModelPart:
+        """Our part of the model."""
         run, options, columns = self.run, self.options, self.design.columns
         told = [{name: value for name, value in told.items() if name not in STEP} for told in history]
         return ModelPart(
