@@ -60,7 +60,7 @@ venv:
 	@bash .ci/setup venv
 
 bench: setup  ## measure, side by side with the peers (BENCH_ARGS="--rows 100000"); prints JSON lines
-	@bash .ci/setup peers && bash .ci/setup spu || echo "bench: peers that are not installed are reported as absent" >&2
+	@bash .ci/setup peers || echo "bench: peers that are not installed are reported as absent" >&2
 	@$(IN) python -m benchmarks.psi --protocol rsa $(BENCH_ARGS)
 	@$(IN) python -m benchmarks.paillier $(BENCH_ARGS)
 
