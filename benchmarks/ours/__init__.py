@@ -1,0 +1,1 @@
+"""fedspark's side of every case."""

@@ -1,0 +1,92 @@
+"""One party of an end-to-end PSI case, as a process: ``python -m benchmarks.ours.psi_party JSON``.
+
+Prints one JSON line: CPU seconds of this process tree for the session's start, the load step and the psi step, the
+common rows, the bytes this party sent, and the tree's peak memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cpu import adopt_orphans, tree_cpu, tree_peak_mb
+from benchmarks.ids import PARTIES
+from fedspark.conf import PartyConf, PipelineConf, party_from, pipeline_from
+from fedspark.psi.align import Alignment
+from fedspark.run import Progress, open_run
+from fedspark.steps.registry import run_steps
+
+_WAIT_SECONDS = 3600.0
+
+
+def main() -> None:
+    """Play one party and print what it cost."""
+    config = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    adopt_orphans()
+    party, pipeline = _party(config), _pipeline(config)
+    run = open_run(party, pipeline, "bench", wait_seconds=_WAIT_SECONDS, progress=Progress(config["party"], quiet=True))
+    clock = [tree_cpu()]
+    run.spark.range(2).mapInArrow(lambda batches: batches, "id long").collect()  # JVM, Python daemon and workers
+    clock.append(tree_cpu())
+    run_steps(run, only="load")
+    clock.append(tree_cpu())
+    run_steps(run, only="psi")
+    clock.append(tree_cpu())
+    peak = tree_peak_mb()
+    alignment = Alignment.of(run.at("psi"))
+    answer = {
+        "session_cpu_s": clock[1] - clock[0],
+        "load_cpu_s": clock[2] - clock[1],
+        "psi_cpu_s": clock[3] - clock[2],
+        "cpu_s": clock[3] - clock[1],
+        "common": alignment.rows,
+        "sent_bytes": sum(item.bytes for item in run.mailbox.traffic() if item.sender == run.me.name),
+        "peak_rss_mb": peak,
+    }
+    print(json.dumps(answer), file=answers, flush=True)
+    with contextlib.suppress(Exception):
+        run.spark.stop()
+
+
+def _pipeline(config: dict[str, Any]) -> PipelineConf:
+    psi = {"step": "psi", "table": "people", "protocol": config["protocol"], "key_bits": config["bits"]}
+    if config.get("bucket_rows"):
+        psi["bucket_rows"] = config["bucket_rows"]
+    return pipeline_from(
+        {
+            "project": "bench",
+            "pipeline": "psi",
+            "parties": {"guest": "guest", "hosts": ["host"]},
+            "steps": [{"step": "load", "tables": ["people"]}, psi],
+        }
+    )
+
+
+def _party(config: dict[str, Any]) -> PartyConf:
+    folder, me = Path(config["folder"]), config["party"]
+    (other,) = (party for party in PARTIES if party != me)
+    return party_from(
+        {
+            "party": me,
+            "identity": f"file:{me}.key",
+            "workspace": {"files": f"work-{me}"},
+            "exchange": {"url": "exchange"},
+            "peers": {other: (folder / f"{other}.pub").read_text()},
+            "spark": {
+                "master": config["master"],
+                "conf": {"spark.driver.memory": config["driver_memory"], "spark.sql.shuffle.partitions": "2"},
+            },
+            "tables": {"people": {"kind": "parquet", "path": config["tables"][me], "id": "id"}},
+        },
+        directory=str(folder),
+    )
+
+
+if __name__ == "__main__":
+    main()
