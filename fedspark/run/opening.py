@@ -28,7 +28,7 @@ from fedspark.exchange.waiting import Awaited, Waiting
 from fedspark.party import Party, Roster
 from fedspark.run.progress import Progress
 from fedspark.run.run import Run
-from fedspark.run.session import start_session
+from fedspark.run.session import probe_executors, start_session
 from fedspark.run.status import OPENING, WAITING, StatusBoard
 from fedspark.run.workspace import Workspace
 
@@ -116,7 +116,7 @@ def open_run(
     mailbox.withdraw_stop()
     facts = {"run": session.run_id, "transcript": session.transcript.hex(), "started": time.time()}
     place.workspace.create(SESSION_PATH, canonical_json(facts))
-    start = _session_starter(party, f"fedspark {pipeline.pipeline} {label} {me.name}")
+    start = _session_starter(party, f"fedspark {pipeline.pipeline} {label} {me.name}", place.workspace)
     return Run(
         me=me,
         roster=session.roster,
@@ -192,7 +192,7 @@ def _remember(workspace: Workspace) -> Callable[[str, bytes], None]:
 
 
 def in_words(name: str) -> str:
-    """An awaited object for people: ``…/train/0003/u.0/laboratory.hospital/manifest`` is 'u (round 3) of laboratory'."""
+    """An awaited object for people: ``train/0003/u.0/laboratory.hospital/manifest`` is 'u (round 3) of laboratory'."""
     words = name.split("/")
     if len(words) < 4 or words[-1] != MANIFEST:
         return name
@@ -230,9 +230,11 @@ def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progres
     )
 
 
-def _session_starter(party: PartyConf, name: str) -> Callable[[], SparkSession]:
+def _session_starter(party: PartyConf, name: str, workspace: Workspace) -> Callable[[], SparkSession]:
     @functools.cache
     def start() -> SparkSession:
-        return start_session(party, name)
+        session = start_session(party, name)
+        probe_executors(session, workspace)
+        return session
 
     return start

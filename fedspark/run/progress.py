@@ -72,7 +72,7 @@ def describe(title: str, count: int, parts: int, rows: int | None, seconds: floa
 
 def duration(seconds: float) -> str:
     """'8.2 s', '5 min', '2 h 10 min'."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedspark.conf import PartyConf
 from fedspark.conf.secrets import resolve_settings
 from fedspark.errors import ConfigError, StoreError
+from fedspark.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -76,6 +78,44 @@ def _quiet_log() -> str:
 def is_local(master: str) -> bool:
     """Whether all of Spark runs in this one process."""
     return master == "local" or master.startswith("local[")
+
+
+def in_cluster_mode() -> bool:
+    """Whether spark-submit runs this driver inside the cluster, where YARN takes every exit status but 0 for a
+    failure.
+    """
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return False
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()
+    return SparkConf().get("spark.submit.deployMode", "client") == "cluster"
+
+
+def probe_executors(session: SparkSession, workspace: Workspace) -> None:
+    """StoreError unless driver and executors see each other's files in the workspace.
+
+    Each lays an object and looks for the other's. A directory that every machine has of its own would lose parts.
+    """
+    if is_local(session.sparkContext.master or ""):
+        return
+    nonce = secrets.token_hex(8)
+    mine, theirs = f"probes/{nonce}-driver", f"probes/{nonce}-executor"
+    workspace.create(mine, b"driver")
+
+    def look(_: int) -> bool:
+        workspace.create(theirs, b"executor")
+        return workspace.exists(mine)
+
+    seen = session.sparkContext.parallelize([0], 1).map(look).collect()[0]
+    if not seen or not workspace.exists(theirs):
+        raise StoreError(
+            f"Driver and executors do not share {workspace.url('')}: "
+            f"{'the driver' if seen else 'an executor'} does not see what the other one wrote.",
+            remedy="Set workspace.files in the party file to a mount that all of them have, or to an object store.",
+        )
+    for path in (mine, theirs):
+        workspace.store.delete(workspace.name(path))
 
 
 def _check_pyspark() -> None:
