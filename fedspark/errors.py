@@ -48,7 +48,7 @@ def _rebuild(kind: type[FedsparkError], message: str, remedy: str | None) -> Fed
 
 
 class ConfigError(FedsparkError):
-    """A configuration file, flag or environment is wrong: names file, key path, rule, value and the nearest valid key."""
+    """A configuration file, flag or environment is wrong: names file, key path, rule, value and nearest valid key."""
 
     exit_code = 78
 

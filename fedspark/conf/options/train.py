@@ -23,7 +23,7 @@ class TrainOptions(Model):
     tolerance: float = Field(
         default=1e-8,
         gt=0,
-        description="Stop when the loss falls by less (with several hosts: when the squared norm of the update is less).",
+        description="Stop when the loss falls by less; with several hosts, when the update's squared norm is less.",
     )
     key_bits: KeyBits = Field(default=2048, description="Size of the arbiter's Paillier key in bits.")
     validation: float = Field(
