@@ -8,6 +8,7 @@ is to be run again.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import textwrap
 import traceback
@@ -79,7 +80,7 @@ def _resume(arguments: list[str]) -> str:
     words = [word for word in arguments if word != "--debug"]
     if not words or words[0] != "run":
         return ""
-    return f"To go on: fedspark {' '.join(words)}"
+    return f"To go on: fedspark {shlex.join(words)}"
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fedspark.conf import StepOptions
-from fedspark.errors import ConfigError, FedsparkError, NotReady, PeerError, PolicyRefused
+from fedspark.errors import ConfigError, FedsparkError, NotReady, PeerError, PolicyRefused, Stopped
 from fedspark.run import Run
 from fedspark.run.status import DONE, FAILED, RUNNING
 
@@ -56,12 +56,13 @@ def _run_one(run: Run, options: StepOptions) -> None:
         raise  # the wait has written the state and the awaited object
     except FedsparkError as error:
         run.status.put(options.name, FAILED, error=type(error).__name__, message=str(error))
-        if isinstance(error, PeerError | PolicyRefused):
-            # Going on is impossible for good: tell the others, who would wait for us until their deadline.
+        if isinstance(error, PeerError | PolicyRefused) and not isinstance(error, Stopped):
+            # Going on is impossible for good: tell the others, who would wait for us until their deadline. A notice
+            # that only answers another's would keep stopping the others after that one was taken back.
             run.mailbox.stop(type(error).__name__)
         raise
-    run.workspace.create(run.path("done.json"), b"{}")
     run.status.put(options.name, DONE)
+    run.workspace.create(run.path("done.json"), b"{}")  # last: a step that is done is not looked at again
 
 
 def _function(kind: str) -> Callable[[Run, Any], None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fedspark.buckets import PartRunner
 from fedspark.conf import PartyConf, PipelineConf
+from fedspark.errors import PeerError
 from fedspark.run import Progress, open_run
-from fedspark.run.opening import place_of
-from fedspark.run.status import DONE, OPENING
+from fedspark.run.opening import forget_seed, place_of
+from fedspark.run.status import DONE, FAILED, OPENING
 from fedspark.steps.closing import REPORT, close_if_done, is_closed
 from fedspark.steps.registry import run_steps
 
@@ -27,21 +28,27 @@ def run_party(
     Raises what steps raise; NotReady when a peer's message is not there after ``wait_seconds``.
     """
     progress = progress or Progress(party.party)
-    workspace = place_of(party, pipeline, label).workspace
+    place = place_of(party, pipeline, label)
+    workspace = place.workspace
     if is_closed(workspace):
+        forget_seed(workspace)  # again, should the process have died in between
         progress.step = ""
         progress.say(f"run {label} is finished; its report is {workspace.url(REPORT)}")
         progress.say("the next one needs another name: --run NAME, equal at all parties")
         return
-    run = open_run(
-        party,
-        pipeline,
-        label,
-        wait_seconds=wait_seconds,
-        progress=progress,
-        runner=runner,
-        resume_only=resume_only,
-    )
+    try:
+        run = open_run(
+            party,
+            pipeline,
+            label,
+            wait_seconds=wait_seconds,
+            progress=progress,
+            runner=runner,
+            resume_only=resume_only,
+        )
+    except PeerError as error:
+        place.status.put(OPENING, FAILED, error=type(error).__name__, message=str(error))
+        raise
     run.status.put(OPENING, DONE)
     progress.say(f"run {label} ({run.id[:16]}) with {', '.join(p.name for p in run.roster.others(run.me))}")
     run_steps(run, step)
