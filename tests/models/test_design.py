@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fedspark.errors import Mismatch, PolicyRefused, TableError
+from fedspark.errors import PolicyRefused, TableError
 from fedspark.models.split import Rows, Split
 from fedspark.models.vertical_lr import design, maths
 from fedspark.models.vertical_lr.design import Design
-from fedspark.models.vertical_lr.messages import Facts, check_facts
 from tests.federation import Federation
 from tests.models.aligned import SALT, STEPS, People, Twice, align, people
 
@@ -163,19 +162,6 @@ def test_a_part_task_that_runs_twice_writes_the_same_bytes() -> None:
     twice = replace(run, runner=Twice())
     built = design.build(twice, alignment, SPLIT, 0.01)
     assert built.total == design.build(run, alignment, SPLIT, 0.01).total
-
-
-def test_parties_with_other_rows_or_another_order_are_told_apart() -> None:
-    same = {"guest": Facts(50, 3, "a"), "host": Facts(50, 4, "a")}
-    assert check_facts(same) == 50
-    for other in (Facts(51, 4, "a"), Facts(50, 4, "b")):
-        with pytest.raises(Mismatch, match="different people"):
-            check_facts({**same, "host": other})
-
-
-def test_as_many_columns_as_rows_over_all_parties_are_refused() -> None:
-    with pytest.raises(PolicyRefused, match="50 columns"):
-        check_facts({"guest": Facts(50, 25, "a"), "host": Facts(50, 25, "a")})
 
 
 def test_columns_without_penalty_that_repeat_each_other_are_named() -> None:

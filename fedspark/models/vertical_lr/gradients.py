@@ -27,6 +27,7 @@ from fedspark.models.vertical_lr.maths import Floats, apply, dot
 PRODUCTS = ("residual_p", "p_hessian_p", "z_hessian_p", "hessian_p_z", "p_p", "penalty")
 """What each party adds up for the arbiter: r'p, p'Hp, z'Hp, (Hp)'M^-1(Hp), p'p and l2/2 |v|^2."""
 
+STOPS = ("", "converged", "optimum", "max_rounds")
 START_LOSS = math.log(2.0)
 _CONSISTENT = 1e-6
 

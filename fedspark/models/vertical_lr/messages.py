@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedspark.errors import Mismatch, PolicyRefused
-from fedspark.models.vertical_lr.gradients import Decision
+from fedspark.models.vertical_lr.gradients import STOPS, Decision
 from fedspark.party import Party
 
 STEP = ("alpha", "beta", "stop")
@@ -72,7 +72,8 @@ def read_go(message: Any, guest: bool) -> dict[str, Any]:
     names = tuple(Decision.__dataclass_fields__) if guest else STEP
     fields = message if isinstance(message, dict) else {}
     steps = [fields.get(name) for name in STEP[:2]]
-    if sorted(fields) != sorted(names) or not all(isinstance(x, float) and math.isfinite(x) for x in steps):
+    known = fields.get("stop") in STOPS and sorted(fields) == sorted(names)
+    if not known or not all(isinstance(step, float) and math.isfinite(step) for step in steps):
         raise Mismatch(
             "The arbiter's answer at the end of a round does not have the fields of this version.",
             remedy="Ask the arbiter which fedspark version it runs.",

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedspark.conf.options import TrainOptions
+from fedspark.errors import ConfigError, Mismatch, PolicyRefused
+from fedspark.models.vertical_lr import messages, train
+from fedspark.models.vertical_lr.messages import Facts
+from fedspark.party import Party, Role
+from fedspark.run import Run
+from tests.federation import Federation
+from tests.models.aligned import STEPS, TRAIN, align, people, pooled_optimum
+from tests.models.clear_engine import without_secrecy
+
+SENDER = Party("shop", Role.HOST)
+
+
+def test_parties_with_other_rows_or_another_order_are_told_apart() -> None:
+    same = {"guest": Facts(50, 3, "a"), "host": Facts(50, 4, "a")}
+    assert messages.check_facts(same) == 50
+    for other in (Facts(51, 4, "a"), Facts(50, 4, "b")):
+        with pytest.raises(Mismatch, match="different people"):
+            messages.check_facts({**same, "host": other})
+
+
+def test_as_many_columns_as_rows_over_all_parties_are_refused() -> None:
+    with pytest.raises(PolicyRefused, match="50 columns"):
+        messages.check_facts({"guest": Facts(50, 25, "a"), "host": Facts(50, 25, "a")})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        {"rows": 5, "columns": 2},
+        {"rows": 5, "columns": 2, "order": "a", "more": 1},
+        {"rows": True, "columns": 2, "order": "a"},
+        {"rows": 5, "columns": 0, "order": "a"},
+        {"rows": "5", "columns": 2, "order": "a"},
+        {"rows": 5, "columns": 2, "order": None},
+    ],
+)
+def test_sizes_of_another_form_are_refused(message: Any) -> None:
+    with pytest.raises(Mismatch, match="'facts' of shop"):
+        messages.read_facts(message, SENDER)
+
+
+@pytest.mark.parametrize("message", [None, [], {}, {"g": 5}, {"g": ["1"]}, {"g": ["1", "x"]}, {"g": ["1", "-2"]}])
+def test_numbers_of_another_form_or_count_are_refused(message: Any) -> None:
+    assert messages.read_numbers({"g": ["1", "ff"]}, "g", SENDER, 2) == [1, 255]
+    with pytest.raises(Mismatch, match="'g' of shop"):
+        messages.read_numbers(message, "g", SENDER, 2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"alpha": None}, {"alpha": "1"}, {"beta": 1}, {"loss": 0.5}, {"stop": None}, {"stop": "because"}]
+)
+def test_a_last_word_of_another_form_is_refused(change: dict[str, Any]) -> None:
+    good = {"alpha": 1.0, "beta": 0.5, "stop": ""}
+    assert messages.read_go(good, guest=False) == good
+    with pytest.raises(Mismatch, match="arbiter's answer"):
+        messages.read_go(good | change, guest=False)
+    with pytest.raises(Mismatch, match="arbiter's answer"):
+        messages.read_go(good, guest=True)
+
+
+def test_a_key_of_another_size_than_agreed_is_refused() -> None:
+    federation = Federation(steps=STEPS, policy={name: {"min_bin_rows": 5} for name in ("guest", "host")})
+    alignments, options = align(federation, people()), TrainOptions(**TRAIN)
+
+    def short(run: Run) -> None:
+        for party in run.roster.data_parties:
+            run.send("key", party, {"kind": "paillier", "bits": "1024", "n": f"{(1 << 1023) + 1:x}"})
+
+    roles = {name: (lambda run, name=name: train(run, alignments[name], options)) for name in ("guest", "host")}
+    with pytest.raises(Mismatch, match="arbiter's key is refused"):
+        federation.play("train", {**roles, "arbiter": short})
+
+
+@pytest.mark.parametrize("party", ["guest", "arbiter"])
+def test_a_key_below_the_own_limit_is_refused_before_anything_is_done(party: str) -> None:
+    federation = Federation(steps=STEPS, policy={party: {"min_key_bits": 3072}})
+    with pytest.raises(PolicyRefused, match="min_key_bits of the party file is 3072"):
+        train(federation.run(party, "train"), None, TrainOptions(**TRAIN))
+
+
+def test_a_data_party_without_aligned_rows_is_told_what_to_run() -> None:
+    with pytest.raises(ConfigError, match="Run a psi step"):
+        train(Federation(steps=STEPS).run("host", "train"), None, TrainOptions(**TRAIN))
+
+
+def test_a_guest_with_a_label_only_trains_on_the_hosts_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    federation = Federation(steps=STEPS, policy={name: {"min_bin_rows": 5} for name in ("guest", "host")})
+    table, options = people(widths={"guest": 0, "host": 4}), TrainOptions(**TRAIN)
+    alignments = align(federation, table)
+    roles = {p.name: (lambda run, name=p.name: train(run, alignments.get(name), options)) for p in federation.roster}
+    trained = federation.play("train", roles)
+    weights, intercept = pooled_optimum(table, TRAIN["validation"], TRAIN["l2"])
+    np.testing.assert_allclose([f.weight for f in trained["host"].part.features], weights["host"], atol=1e-5)
+    assert trained["guest"].part.intercept == pytest.approx(intercept, abs=1e-5)
