@@ -115,6 +115,8 @@ def explain_write(error: BaseException, where: str, kind: str, target: str) -> F
     if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND")):
         return explain(error, where, kind)
     remedy = "Check space and permissions at `workspace.tables`, and Spark's log."
+    if "No module named" in text:
+        remedy = "Install fedspark for the Python of Spark's executors too, or hand it to spark-submit by --py-files."
     return StoreError(f"Staging {where} to {target} failed: {_reason(text)}", remedy=remedy)
 
 
@@ -148,6 +150,8 @@ def _full_text(error: BaseException) -> str:
 def _reason(text: str) -> str:
     """The innermost cause in one line, without Java's class names, at most 300 characters."""
     causes = re.findall(r"^\s*Caused by: (.+)$", text, flags=re.MULTILINE)
+    if "Traceback (most recent call last)" in text:
+        causes = re.findall(r"^\w*(?:Error|Exception): .+$", text, flags=re.MULTILINE) or causes
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     line = causes[-1] if causes else next(iter(lines), "no reason given")
     line = re.sub(r"^(?:[\w$]+\.)+[\w$]*(?:Exception|Error): ", "", line.strip())

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
+from fedspark.tables.normal_form import normalise_text
 from fedspark.tables.roles import Column, Kind
 
 if TYPE_CHECKING:
@@ -27,12 +26,6 @@ _EXACT = {
     Kind.INTEGER: "bigint",  # a decimal would round fractions
     Kind.BOOLEAN: "boolean",
 }
-
-
-def normalise_text(values: pa.Array) -> pa.Array:
-    """Texts trimmed and in Unicode NFC; null where nothing is left."""
-    trimmed = pc.utf8_normalize(pc.utf8_trim_whitespace(values), form="NFC")
-    return pc.if_else(pc.equal(pc.binary_length(trimmed), 0), pa.scalar(None, trimmed.type), trimmed)
 
 
 def key(ids: Sequence[Column], id_type: str) -> Expression:
