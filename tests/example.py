@@ -48,6 +48,11 @@ class Outcome:
     out: str
     err: str
 
+    @property
+    def said(self) -> str:
+        """The error stream in one line."""
+        return " ".join(self.err.split())
+
 
 class Example:
     """One directory with the files of all parties."""

@@ -8,6 +8,7 @@ is to be run again.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -22,6 +23,7 @@ from fedspark.cli.local import run_all
 from fedspark.conf import check_together, load_party, load_pipeline, party_schema, pipeline_schema, schema_text
 from fedspark.conf.document import read_document
 from fedspark.conf.local_file import load_local
+from fedspark.conf.model import NAME_PATTERN, NAME_RULE
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
 from fedspark.errors import ConfigError, FedsparkError
@@ -70,8 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _paragraph(error: FedsparkError, arguments: list[str]) -> str:
-    lines = [textwrap.fill(line, _WIDTH, break_long_words=False) for line in str(error).splitlines()]
-    text = f"fedspark: {type(error).__name__}: " + "\n".join(lines)
+    text = f"fedspark: {type(error).__name__}: {error}"
+    text = "\n".join(textwrap.fill(line, _WIDTH, break_long_words=False) for line in text.splitlines())
     resume = _resume(arguments)
     return f"{text}\n{resume}" if resume else text
 
@@ -91,6 +93,10 @@ def keygen(name: str, out: str) -> None:
     from fedspark.crypto.identity import new_identity, private_text, public_bytes
     from fedspark.party import identity_text
 
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 64:
+        raise ConfigError(
+            f"{name!r} cannot be the name of a party: it {NAME_RULE}.", remedy="Write it as in the files."
+        )
     directory = Path(out)
     private, public = directory / f"{name}.key", directory / f"{name}.pub"
     for path in (private, public):
@@ -99,14 +105,22 @@ def keygen(name: str, out: str) -> None:
     key = new_identity()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(private_text(key) + "\n")
-        public.write_text(identity_text(public_bytes(key)) + "\n")
+        _create(private, private_text(key), 0o600)
+        try:
+            _create(public, identity_text(public_bytes(key)), 0o644)
+        except OSError:
+            private.unlink()  # one without the other would only be in the way
+            raise
     except OSError as error:
         raise ConfigError(f"The key of {name} cannot be written to {out}: {error.strerror}.") from None
     print(f"private key: {private} (keep it; in your party file: identity: file:{private.name})")
     print(f"public key:  {public} (give it to the others; in their party files: peers: {{{name}: ...}})")
     print(identity_text(public_bytes(key)))
+
+
+def _create(path: Path, text: str, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text + "\n")
 
 
 @cli.command()

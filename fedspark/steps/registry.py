@@ -31,6 +31,8 @@ def run_steps(run: Run, only: str | None = None) -> None:
     for options in run.pipeline.steps:
         name = options.name
         if is_done(run, name):
+            if name == only:
+                return
             continue
         if only is not None and name != only:
             raise ConfigError(
