@@ -45,12 +45,12 @@ from fedspark.crypto.hashing import TAG_BYTES, tag96
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError, Mismatch, PeerError, PolicyRefused
+from fedspark.exchange.columns import Values, from_peer, pack_flags, pack_values, unpack_flags, unpack_values
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.party import Party
 from fedspark.psi.agree import agree, receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, distribute, finish, part_files
 from fedspark.psi.sizes import Plan
-from fedspark.psi.wire import Values, from_peer, pack_flags, pack_values, unpack_flags, unpack_values
 from fedspark.run import Run
 
 # ---- the mathematics, one bucket at a time --------------------------------------------------------------------------

@@ -29,6 +29,9 @@ _LOCAL_DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
+# On every session: staged tables may hold columns whose names differ by case only.
+_ALWAYS = {"spark.sql.caseSensitive": "true"}
+
 # Part tasks carry keys of the run in their closures: on a cluster these must not cross the network in clear.
 _CLUSTER_REQUIRED = {
     "spark.authenticate": "true",
@@ -45,7 +48,7 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_pyspark()
     from pyspark.sql import SparkSession
 
-    settings = resolve_settings(conf.spark.conf, conf.directory)
+    settings = resolve_settings(conf.spark.conf, conf.directory) | _ALWAYS
     under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(name)
     if not under_spark_submit:

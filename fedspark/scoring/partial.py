@@ -21,13 +21,13 @@ import pyarrow as pa
 
 from fedspark.errors import Mismatch, TableError
 from fedspark.evaluation import ScoreCounts
+from fedspark.exchange.columns import pack_values, unpack_values
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.models import pads
 from fedspark.models.artifact import FEATURE, ModelPart, check_same_model
 from fedspark.models.pads import Pads
 from fedspark.models.split import Rows
 from fedspark.psi.align import Alignment, PartFiles
-from fedspark.psi.wire import pack_values, unpack_values
 from fedspark.run import Run, Workspace
 
 FRACTION = 32

@@ -13,13 +13,13 @@ from fedspark.conf.options import TrainOptions
 from fedspark.crypto.paillier import Ciphertexts, PublicKey
 from fedspark.crypto.randomness import Stream
 from fedspark.errors import Mismatch, NotReady
+from fedspark.exchange.columns import pack_values
 from fedspark.exchange.mailbox import Address, Mailbox
 from fedspark.models import artifact
 from fedspark.models.vertical_lr import Trained, train
 from fedspark.models.vertical_lr.gradients import PRODUCTS
 from fedspark.models.vertical_lr.tasks import from_message
 from fedspark.psi.align import Alignment
-from fedspark.psi.wire import pack_values
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.models.aligned import STEPS, TRAIN, People, Twice, align, people, pooled_optimum

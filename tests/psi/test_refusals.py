@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from fedspark.crypto import rsa
 from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError, FedsparkError, Mismatch, PeerError, PolicyRefused, TableError, Tampered
+from fedspark.exchange.columns import pack_flags, pack_values
 from fedspark.psi import rsa_blind
 from fedspark.psi.agree import agree
-from fedspark.psi.wire import pack_flags, pack_values
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.people import intersect, names, options, source, staged

@@ -15,12 +15,12 @@ import numpy as np
 from fedspark.crypto.paillier import Ciphertexts, Column, Derived, PublicKey, encrypt
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import CryptoError, Mismatch
+from fedspark.exchange.columns import pack_values, unpack_values
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.models.vertical_lr import maths
 from fedspark.models.vertical_lr.design import Design, read_design_part
 from fedspark.models.vertical_lr.maths import Floats
 from fedspark.psi.align import PartFiles
-from fedspark.psi.wire import pack_values, unpack_values
 from fedspark.run import Workspace
 
 CIPHERTEXT = "c"

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from fedspark.errors import CryptoError, Mismatch, PeerError
-from fedspark.psi.wire import from_peer, pack_flags, pack_values, unpack_flags, unpack_values
+from fedspark.exchange.columns import from_peer, pack_flags, pack_values, unpack_flags, unpack_values
 
 VALUES = np.arange(60, dtype=np.uint8).reshape(5, 12)
 
