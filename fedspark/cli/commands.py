@@ -26,7 +26,7 @@ from fedspark.conf.local_file import load_local
 from fedspark.conf.model import NAME_PATTERN, NAME_RULE
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
-from fedspark.errors import ConfigError, FedsparkError
+from fedspark.errors import ConfigError, FedsparkError, NotReady
 
 _WIDTH = 100
 DEFAULT_RUN = "1"
@@ -62,13 +62,22 @@ def main(arguments: list[str] | None = None) -> None:
         if os.environ.get("FEDSPARK_DEBUG"):
             traceback.print_exc()
         print(_paragraph(error, arguments), file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(_exit_status(error))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print(f"fedspark: stopped. {_resume(arguments)}".rstrip(), file=sys.stderr)
         sys.exit(130)
+
+
+def _exit_status(error: FedsparkError) -> int:
+    """The error's own one; 0 for NotReady inside a cluster, where the status file says that the run waits."""
+    if not isinstance(error, NotReady):
+        return error.exit_code
+    from fedspark.run.session import in_cluster_mode
+
+    return 0 if in_cluster_mode() else error.exit_code
 
 
 def _paragraph(error: FedsparkError, arguments: list[str]) -> str:

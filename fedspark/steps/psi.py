@@ -35,12 +35,15 @@ def intersect(run: Run, settings: PsiSettings, table: str) -> Alignment:
 
 def psi_record(step: str, protocol: str, alignment: Alignment) -> dict[str, Any]:
     """The section of the report: sizes and match rate."""
+    learned = "Each learned this set and the others' row counts, nothing else."
+    if len(alignment.rows_by_party) > 2:
+        learned = "Each learned this set and all row counts; the guest also its intersection with each single host."
     share = alignment.rows / alignment.rows_mine if alignment.rows_mine else 0.0
     return {
         "step": step,
         "kind": f"psi, {protocol}",
         "title": "Intersection",
-        "text": "People that all data parties have. Each learned this set and the others' row counts, nothing else.",
+        "text": f"People that all data parties have. {learned}",
         "headline": {"people in common": alignment.rows},
         "facts": {
             "people in common": alignment.rows,
