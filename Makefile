@@ -63,6 +63,7 @@ bench: setup  ## measure, side by side with the peers (BENCH_ARGS="--rows 100000
 	@bash .ci/setup peers || echo "bench: peers that are not installed are reported as absent" >&2
 	@$(IN) python -m benchmarks.psi --protocol rsa $(BENCH_ARGS)
 	@$(IN) python -m benchmarks.paillier $(BENCH_ARGS)
+	@$(IN) python -m benchmarks.lr $(BENCH_ARGS)
 
 # For maintainers; needs uv. Upgrades nothing by itself: add UV_ARGS="--upgrade".
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header $(UV_ARGS)
