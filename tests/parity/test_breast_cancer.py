@@ -22,6 +22,9 @@ COLUMNS = {  # standard errors at the guest; means, and largest values of the sa
     1: {"guest": range(10, 20), "host": [*range(10), *range(20, 30)]},
     2: {"guest": range(10, 20), "host1": range(10), "host2": range(20, 30)},
 }
+# Two parties are done, in exact arithmetic, after twice the smaller number of columns plus one; three are not. With
+# means and largest values at different hosts, weights are within 1e-3 after 34 rounds and training stops after 39.
+MOST_ROUNDS = {1: 25, 2: 45}
 
 
 def tables(hosts: int) -> tuple[dict[str, Table], dict[str, Table]]:
@@ -45,6 +48,7 @@ class Played:
     """The whole pipeline, once."""
 
     def __init__(self, hosts: int) -> None:
+        self.hosts = hosts
         people, newcomers = tables(hosts)
         self.joined, self.newcomers = join(people), join(newcomers)
         self.parties = Parties.meet(hosts)
@@ -73,7 +77,8 @@ def test_the_federated_model_is_the_pooled_one(
     assert measured.auc <= 0.001
     assert measured.weights <= 1e-3
     assert measured.weights_ridge <= 1e-3
-    assert measured.rounds <= 25
+    assert played.parties.part("guest").stop == "converged"
+    assert measured.rounds <= MOST_ROUNDS[played.hosts]
 
 
 def test_the_people_trained_on_are_those_that_all_parties_hold(played: Played) -> None:
@@ -89,7 +94,7 @@ def test_predictions_are_the_scores_of_the_pooled_model(played: Played) -> None:
     z = data.scores(played.newcomers.x, optimum(data, played.parties.training.l2))
     assert sorted(played.predicted) == played.newcomers.ids
     scores, probabilities = np.array([played.predicted[person] for person in played.newcomers.ids]).T
-    np.testing.assert_allclose(scores, z, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(scores, z, rtol=0, atol=1e-3)  # log-odds
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-z)), rtol=0, atol=1e-4)
 
 
