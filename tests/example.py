@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class Example:
         for name, columns in (small_tables() if tables is None else tables).items():
             example.write_table(name, columns)
         return example
+
+    def copy(self, directory: Path) -> Example:
+        """The same example elsewhere, as far as it has come: all its paths are relative."""
+        shutil.copytree(self.directory, directory)
+        return Example(directory)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 

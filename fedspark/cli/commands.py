@@ -82,7 +82,9 @@ def _exit_status(error: FedsparkError) -> int:
 
 def _paragraph(error: FedsparkError, arguments: list[str]) -> str:
     text = f"fedspark: {type(error).__name__}: {error}"
-    text = "\n".join(textwrap.fill(line, _WIDTH, break_long_words=False) for line in text.splitlines())
+    text = "\n".join(
+        textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
+    )
     resume = _resume(arguments)
     return f"{text}\n{resume}" if resume else text
 
