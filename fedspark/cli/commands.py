@@ -26,7 +26,7 @@ from fedspark.conf.local_file import load_local
 from fedspark.conf.model import NAME_PATTERN, NAME_RULE
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
-from fedspark.errors import ConfigError, FedsparkError, NotReady
+from fedspark.errors import ConfigError, FedsparkError, NotReady, PolicyRefused, Stopped
 
 _WIDTH = 100
 DEFAULT_RUN = "1"
@@ -85,15 +85,22 @@ def _paragraph(error: FedsparkError, arguments: list[str]) -> str:
     text = "\n".join(
         textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
     )
-    resume = _resume(arguments)
+    resume = _resume(arguments, _BEFORE.get(type(error), "To go on"))
     return f"{text}\n{resume}" if resume else text
 
 
-def _resume(arguments: list[str]) -> str:
+# What has to happen before the same command helps.
+_BEFORE: dict[type[FedsparkError], str] = {
+    PolicyRefused: "To go on, once the limit or the data are changed",
+    Stopped: "To go on, once they have put it right",
+}
+
+
+def _resume(arguments: list[str], before: str = "To go on") -> str:
     words = [word for word in arguments if word != "--debug"]
     if not words or words[0] != "run":
         return ""
-    return f"To go on: fedspark {shlex.join(words)}"
+    return f"{before}: fedspark {shlex.join(words)}"
 
 
 @cli.command()
@@ -154,7 +161,10 @@ def check(files: tuple[str, ...]) -> None:
         except FedsparkError as error:
             problems.append(error)
     for pipeline in pipelines:
+        members = {member.name for member in pipeline.roster()}
         for party in parties:
+            if len(pipelines) > 1 and party.party not in members:
+                continue  # of several pipelines a party may have to do with some only
             try:
                 check_together(party, pipeline)
             except FedsparkError as error:

@@ -15,6 +15,9 @@ KeyPath = tuple[str | int, ...]
 NAME_PATTERN = "^[a-z0-9][a-z0-9_-]*$"
 NAME_RULE = "must be lower-case letters, digits, '-' and '_', beginning with a letter or digit"
 
+LABEL_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names of runs: dates are welcome."""
+
 ACROSS_KEYS = "across_keys"
 
 
@@ -71,6 +74,7 @@ def _plain_text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 Text = Annotated[str, Field(min_length=1)]
 Setting = Annotated[str, BeforeValidator(_plain_text, json_schema_input_type=str | int | float | bool)]

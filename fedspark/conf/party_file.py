@@ -117,7 +117,10 @@ class SparkConf(Model):
 class PolicyConf(Model):
     """Limits of this party: what breaks one is refused, and the refusal names it."""
 
-    min_intersection: int = Field(default=1, ge=0, description="Fewest common people with whom a step goes on.")
+    min_intersection: int = Field(
+        default=1, ge=0, description="Fewest common people with whom a psi step, and so training, goes on."
+    )
+    min_scored: int = Field(default=1, ge=0, description="Fewest common people whom a predict step scores.")
     min_bin_rows: int = Field(
         default=10,
         ge=1,

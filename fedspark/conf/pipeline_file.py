@@ -169,7 +169,11 @@ def _one_step(step: Mapping[str, Any], seen: _Seen) -> Iterator[Finding]:
         yield from _known(("table",), table, seen.aligned, rule)
     if kind == "train" and isinstance(_name_of(step), str):
         seen.models.append(_name_of(step))
-    if kind in ("evaluate", "predict"):
+    if step.get("model_pipeline") is not None and step.get("model_run") is None:
+        yield Finding(
+            ("model_run",), "is required with model_pipeline: the run of that pipeline that trained the model"
+        )
+    if kind in ("evaluate", "predict") and step.get("model_run") is None:
         model = step.get("model", "train")
         if isinstance(model, str):
             yield from _known(("model",), model, seen.models, "is no earlier train step; train steps so far")

@@ -154,12 +154,19 @@ def save(run: Run, part: ModelPart) -> str:
     return path
 
 
-def load(run: Run, step: str) -> ModelPart:
-    """Our part of the model that train step ``step`` of this run made."""
+def load(run: Run, step: str, *, label: str | None = None, pipeline: str | None = None) -> ModelPart:
+    """Our part of the model that train step ``step`` made, in this run or in the run ``label`` (of ``pipeline``).
+
+    ConfigError when there is none.
+    """
+    place = run.workspace.of_run(run.pipeline.project, pipeline or run.pipeline.pipeline, label or run.label)
     path = run.at(step).path(FILE)
-    if not run.workspace.exists(path):
-        raise ConfigError(f"Step {step} has not trained a model in run {run.label}.", remedy=f"Run step {step} first.")
-    return load_part(run.workspace.read(path), run.me.name, run.workspace.url(path))
+    if not place.exists(path):
+        raise ConfigError(
+            f"Step {step} has not trained a model in run {label or run.label}: there is no {place.url(path)}.",
+            remedy="Run it first, or name another run." if label else f"Run step {step} first.",
+        )
+    return load_part(place.read(path), run.me.name, place.url(path))
 
 
 def check_same_model(part: ModelPart, sender: str, meta: Mapping[str, Any]) -> None:

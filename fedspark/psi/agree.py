@@ -128,11 +128,13 @@ def receive_parts(run: Run, tag: str, sender: Party, plan: Plan) -> Incoming:
 
 def refuse_few(run: Run, rows: int) -> None:
     """PolicyRefused when an intersection of ``rows`` people is below this party's limit."""
-    limit = run.party_conf.policy.min_intersection
+    scoring = run.pipeline.step(run.step_name).step == "predict"
+    name = "min_scored" if scoring else "min_intersection"
+    limit = getattr(run.party_conf.policy, name)
     if rows < limit:
         raise PolicyRefused(
-            f"{rows:,} people are common to all parties; this party's limit min_intersection is {limit:,}.",
-            remedy="Check that all sides use the same kind of id, or lower policy.min_intersection in the party file.",
+            f"{rows:,} people are common to all parties; this party's limit {name} is {limit:,}.",
+            remedy=f"Check that all sides use the same kind of id, or lower policy.{name} in the party file.",
         )
 
 

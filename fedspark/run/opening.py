@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedspark import __version__
 from fedspark.buckets import PartRunner, SparkRunner
 from fedspark.conf import PartyConf, PipelineConf, check_together
+from fedspark.conf.model import LABEL_PATTERN
 from fedspark.conf.secrets import resolve
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
@@ -42,7 +43,6 @@ SESSION_PATH = "session.json"
 
 _SEED_BYTES = 32
 _SEED_PATH = "seed.sealed"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECONDS_BETWEEN_WAIT_LINES = 15.0
 
 
@@ -58,7 +58,7 @@ class Place:
 
 def place_of(party: PartyConf, pipeline: PipelineConf, label: str) -> Place:
     """The place of the run called ``label``; ConfigError when that is no name."""
-    if not _LABEL.fullmatch(label):
+    if not re.fullmatch(LABEL_PATTERN, label):
         raise ConfigError(
             f"{label!r} cannot be the name of a run.",
             remedy="Use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64 of them.",
@@ -67,7 +67,7 @@ def place_of(party: PartyConf, pipeline: PipelineConf, label: str) -> Place:
     folder = f"{pipeline.project}/{pipeline.pipeline}/{label}"
     files = StoreRef(party.workspace.files, tuple(sorted(party.workspace.options.items())), base)
     exchange = StoreRef(party.exchange.url, tuple(sorted(party.exchange.options.items())), base)
-    workspace = Workspace(files, f"runs/{folder}", f"{party.workspace.tables.rstrip('/')}/{folder}")
+    workspace = Workspace.at(files, party.workspace.tables, pipeline.project, pipeline.pipeline, label)
     return Place(workspace, StatusBoard(files, f"status/{folder}"), exchange, folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedspark.exchange.store import Store, StoreRef
@@ -20,6 +20,16 @@ class Workspace:
     ref: StoreRef
     prefix: str
     tables: str
+
+    @classmethod
+    def at(cls, ref: StoreRef, tables: str, project: str, pipeline: str, label: str) -> Workspace:
+        """The folder of one run; ``tables`` is where the party stages tables."""
+        folder = f"{project}/{pipeline}/{label}"
+        return cls(ref, f"runs/{folder}", f"{tables.rstrip('/')}/{folder}")
+
+    def of_run(self, project: str, pipeline: str, label: str) -> Workspace:
+        """The folder of another run in the same store, to read what it left."""
+        return replace(self, prefix=f"runs/{project}/{pipeline}/{label}", tables="")
 
     @property
     def store(self) -> Store:

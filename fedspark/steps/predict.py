@@ -1,4 +1,4 @@
-"""Predict: intersect another table and score the people in it with a model of this run."""
+"""Predict: intersect another table and score the people in it with a model of this run or of an earlier one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run_step(run: Run, options: PredictOptions) -> None:
     """Scores with ids end up at the guest, as Parquet and CSV; an arbiter has no part in it."""
     if run.role is Role.ARBITER:
         return
-    model = artifact.load(run, options.model)
+    model = artifact.load(run, options.model, label=options.model_run, pipeline=options.model_pipeline)
     alignment = intersect(run, options, options.table)
     record = psi_record(options.name, options.protocol, alignment)
     record |= {"title": f"Scores of {options.table}", "headline": {"people scored": alignment.rows}}

@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from fedspark.conf import StepOptions
+from fedspark.conf import StepOptions, TrainOptions
 from fedspark.errors import ConfigError, FedsparkError, NotReady, PeerError, PolicyRefused, Stopped
+from fedspark.party import Role
 from fedspark.run import Run
 from fedspark.run.status import DONE, FAILED, RUNNING
 
@@ -34,7 +35,7 @@ def run_steps(run: Run, only: str | None = None) -> None:
             if name == only:
                 return
             continue
-        if only is not None and name != only:
+        if only is not None and name != only and not is_idle(run, options):
             raise ConfigError(
                 f"Step {only} needs step {name}, which is not done in run {run.label}.",
                 remedy=f"Run it first: --step {name}.",
@@ -42,6 +43,11 @@ def run_steps(run: Run, only: str | None = None) -> None:
         _run_one(run.at(name), options)
         if name == only:
             return
+
+
+def is_idle(run: Run, options: StepOptions) -> bool:
+    """Whether this party has nothing to do in a step: an arbiter works in training only."""
+    return run.role is Role.ARBITER and not isinstance(options, TrainOptions)
 
 
 def is_done(run: Run, step: str) -> bool:

@@ -35,7 +35,7 @@ def assert_paragraph(outcome: Outcome, kind: str, code: int) -> str:
     """One error, without traceback, in lines that fit the terminal; returns it as one line."""
     assert outcome.code == code, outcome.err
     assert outcome.err.count("fedspark: ") == 1
-    assert outcome.err.split("fedspark: ")[1].startswith(f"{kind}: ")
+    assert outcome.err.split("fedspark: ")[1].startswith(f"{kind}:")
     assert "Traceback" not in outcome.err
     return outcome.said
 
@@ -62,7 +62,11 @@ def test_every_kind_of_error_ends_in_one_paragraph_its_status_and_the_command_to
     assert "here. Do something about it." in words
     *text, last = outcome.err.splitlines()
     assert max(map(len, text)) <= 100
-    assert last == f"To go on: fedspark run {shlex.join(example.arguments('hospital'))} --run second"
+    before = {
+        PolicyRefused: "To go on, once the limit or the data are changed",
+        Stopped: "To go on, once they have put it right",
+    }.get(kind, "To go on")
+    assert last == f"{before}: fedspark run {shlex.join(example.arguments('hospital'))} --run second"
 
 
 def test_the_command_to_go_on_can_be_pasted_where_paths_have_spaces(tmp_path):
@@ -146,7 +150,7 @@ def test_resume_begins_nothing(example):
 
 def test_a_step_needs_the_steps_before_it_and_a_name_that_there_is(example):
     example.greet()
-    words = assert_paragraph(example.command("run", "authority", "--step", "train", "--wait", "0"), "ConfigError", 78)
+    words = assert_paragraph(example.command("run", "hospital", "--step", "train", "--wait", "0"), "ConfigError", 78)
     assert "Step train needs step load" in words
     words = assert_paragraph(example.command("run", "authority", "--step", "trian", "--wait", "0"), "ConfigError", 78)
     assert "Did you mean 'train'?" in words
@@ -156,6 +160,13 @@ def test_a_step_needs_the_steps_before_it_and_a_name_that_there_is(example):
         "handshake": "done", "load": "done", "psi": "not begun", "train": "not begun",
         "evaluate": "not begun", "predict": "not begun",
     }  # fmt: skip
+
+
+def test_steps_without_an_arbiter_do_not_keep_it_from_the_one_that_needs_it(example):
+    example.greet()
+    assert example.command("run", "authority", "--step", "train", "--wait", "0").code == 75
+    states = json.loads(example.command("status", "authority", "--json").out)["steps"]
+    assert [step["state"] for step in states] == ["done", "done", "done", "waiting", "not begun", "not begun"]
 
 
 def test_a_step_that_is_done_is_not_run_again(example, monkeypatch):

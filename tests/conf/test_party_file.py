@@ -63,6 +63,7 @@ def test_defaults_of_limits_and_spark(write, party_text):
     party = load_party(write(party_text))
     assert party.policy.model_dump() == {
         "min_intersection": 1,
+        "min_scored": 1,
         "min_bin_rows": 10,
         "min_key_bits": 2048,
         "wait_seconds": 3600.0,
