@@ -31,6 +31,32 @@ def test_as_many_columns_as_rows_over_all_parties_are_refused() -> None:
         messages.check_facts({"guest": Facts(50, 25, "a"), "host": Facts(50, 25, "a")})
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(60, 15), (100, 12), (318, 31), (10**5, 8800), (20, 19), (20, 20)])
+def test_so_many_columns_of_a_host_that_its_first_gradient_gives_the_labels_away_are_refused(rows: int, columns: int):
+    facts = {"bank": Facts(rows, columns, "a"), "shop": Facts(rows, columns, "a")}
+    with pytest.raises(PolicyRefused, match=f"shop has {columns} columns") as caught:
+        messages.check_hosts(facts, [SENDER])
+    fits = int(caught.value.message.split("At most ")[1].split()[0])
+    assert 0 < fits < columns
+    messages.check_hosts({**facts, "shop": Facts(rows, fits, "a")}, [SENDER])
+    with pytest.raises(PolicyRefused):
+        messages.check_hosts({**facts, "shop": Facts(rows, fits + 1, "a")}, [SENDER])
+
+
+@pytest.mark.parametrize("party", ["guest", "host", "arbiter"])
+def test_every_party_refuses_a_host_with_too_many_columns_before_a_key_is_made(party: str) -> None:
+    federation = Federation(steps=STEPS, policy={name: {"min_bin_rows": 5} for name in ("guest", "host")})
+    table = people(60, {"guest": 2, "host": 6})
+    roles = {p.name: (lambda run: None) for p in federation.roster}
+    alignments = align(federation, table)
+    for name in ("guest", "host", "arbiter"):
+        roles[name] = lambda run, name=name: train(run, alignments.get(name), TrainOptions(**TRAIN))
+    _, errors = federation.play_out("train", roles)
+    assert isinstance(errors[party], PolicyRefused)
+    assert "host has 6 columns" in errors[party].message
+    assert not any("/key." in name for name in federation.objects(federation.exchange) if "/train/" in name)
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -66,6 +92,10 @@ def test_a_last_word_of_another_form_is_refused(change: dict[str, Any]) -> None:
         messages.read_go(good | change, guest=False)
     with pytest.raises(Mismatch, match="arbiter's answer"):
         messages.read_go(good, guest=True)
+    told = good | {"loss": 0.5, "decrease": 0.0, "change": 0.0}
+    assert messages.read_go(told, guest=True) == told
+    with pytest.raises(Mismatch, match="arbiter's answer"):
+        messages.read_go(told | {"loss": "0.5"}, guest=True)
 
 
 def test_a_key_of_another_size_than_agreed_is_refused() -> None:

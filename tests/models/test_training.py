@@ -240,7 +240,7 @@ def left_behind(f: Federation) -> dict[str, dict[str, bytes]]:
 def test_killed_at_every_message_and_resumed_leaves_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    table, chosen = people(40, WIDTHS[1], seed=5), options(max_rounds=1)
+    table, chosen = people(60, WIDTHS[1], seed=5), options(max_rounds=1)
     calm = federation(1)
     calm.play("train", halves(calm, align(calm, table), chosen))
 
@@ -253,7 +253,7 @@ def test_killed_at_every_message_and_resumed_leaves_the_same_bytes(
 
 
 def test_tasks_that_run_twice_leave_the_same_bytes() -> None:
-    table, chosen, left = people(40, WIDTHS[2], seed=5), options(max_rounds=1), []
+    table, chosen, left = people(60, WIDTHS[2], seed=5), options(max_rounds=1), []
     for settings in ({}, {"runner": Twice}):
         f = federation(2, **settings)
         f.play("train", halves(f, align(f, table), chosen))
@@ -263,14 +263,14 @@ def test_tasks_that_run_twice_leave_the_same_bytes() -> None:
 
 def test_a_party_without_its_peers_says_that_it_is_not_ready() -> None:
     f = federation(1)
-    alignments = align(f, people(40, WIDTHS[1]))
+    alignments = align(f, people(60, WIDTHS[1]))
     with pytest.raises(NotReady):
         train(f.run("host", "train", patience=0.0), alignments["host"], options())
 
 
 @pytest.mark.spark
 def test_spark_tasks_leave_the_same_bytes_as_tasks_in_process(spark: Any, tmp_path: Any) -> None:
-    table, chosen, left = people(30, WIDTHS[1], seed=3), options(max_rounds=1), []
+    table, chosen, left = people(60, WIDTHS[1], seed=3), options(max_rounds=1), []
     for name, settings in (("plain", {}), ("spark", {"runner": lambda: SparkRunner(lambda: spark)})):
         f = federation(1, base=str(tmp_path / name), **settings)
         f.play("train", halves(f, align(f, table, parts=2), chosen))

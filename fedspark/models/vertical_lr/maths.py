@@ -14,6 +14,7 @@ then exact. Rounding x to 16 bits moves the optimum by 5e-5 or less on the data 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -124,6 +125,25 @@ def check_room(bits: int, rows: int, parties: int) -> None:
         raise CryptoError(
             f"Sums over {rows:,} rows take {needed} bits, and the key has {bits}.", remedy="Use a longer key."
         )
+
+
+# ---- what a gradient tells ---------------------------------------------------------------------------------------
+
+
+def labels_hide(rows: int, columns: int) -> bool:
+    """Whether lattice reduction finds nothing in X'y, which a host with so many columns learns as exact integers.
+
+    Labels are -1 or +1, so F equations can determine far more than F of them. They are a vector of length sqrt(N) in a
+    lattice of dimension N - F and volume at most (2^16 sqrt(N))^F, and reduction singles it out where a random lattice
+    has no vector as short (Gaussian heuristic; Coster et al., "Improved low-density subset sum algorithms", 1992): at
+    less than 10 to 16 rows a column. Below some 160 rows all of this is too small to hide anything from a search.
+    """
+    dimension = rows - columns
+    if dimension < 1:
+        return False
+    volume = columns * (X_FRACTION + math.log2(rows) / 2)
+    shortest = volume / dimension + math.log2(dimension / (2 * math.pi * math.e)) / 2
+    return shortest <= math.log2(rows) / 2
 
 
 # ---- statistics of the training rows -------------------------------------------------------------------------------

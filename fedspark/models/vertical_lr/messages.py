@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fedspark.errors import Mismatch, PolicyRefused
+from fedspark.models.vertical_lr import maths
 from fedspark.models.vertical_lr.gradients import STOPS, Decision
 from fedspark.party import Party
 
@@ -56,6 +59,24 @@ def check_facts(facts: Mapping[str, Facts]) -> int:
     return min(rows)
 
 
+def check_hosts(facts: Mapping[str, Facts], hosts: Iterable[Party]) -> None:
+    """PolicyRefused when a host has so many columns that it could solve its first gradient for the labels."""
+    for host in hosts:
+        fact = facts[host.name]
+        if not maths.labels_hide(fact.rows, fact.columns):
+            refused = partial(_labels_show, fact.rows)
+            fits = bisect.bisect_left(range(fact.columns), True, key=refused) - 1
+            raise PolicyRefused(
+                f"{host.name} has {fact.columns} columns for {fact.rows:,} training rows: from the sums that it learns "
+                f"it could compute the label of every person. At most {fits} columns hide them.",
+                remedy=f"Match more people, or let {host.name} choose fewer features.",
+            )
+
+
+def _labels_show(rows: int, columns: int) -> bool:
+    return not maths.labels_hide(rows, columns)
+
+
 def read_numbers(message: Any, tag: str, sender: Party, count: int) -> list[int]:
     """Non-negative integers in hexadecimal; Mismatch for anything else."""
     try:
@@ -68,12 +89,12 @@ def read_numbers(message: Any, tag: str, sender: Party, count: int) -> list[int]
 
 
 def read_go(message: Any, guest: bool) -> dict[str, Any]:
-    """The arbiter's step lengths, checked."""
+    """The arbiter's step lengths, at the guest also loss, decrease and change, all of them finite numbers."""
     names = tuple(Decision.__dataclass_fields__) if guest else STEP
     fields = message if isinstance(message, dict) else {}
-    steps = [fields.get(name) for name in STEP[:2]]
+    numbers = [fields.get(name) for name in names if name != "stop"]
     known = fields.get("stop") in STOPS and sorted(fields) == sorted(names)
-    if not known or not all(isinstance(step, float) and math.isfinite(step) for step in steps):
+    if not known or not all(isinstance(number, float) and math.isfinite(number) for number in numbers):
         raise Mismatch(
             "The arbiter's answer at the end of a round does not have the fields of this version.",
             remedy="Ask the arbiter which fedspark version it runs.",

@@ -22,11 +22,17 @@ Messages, in order. N training rows, F columns of the party, 2|n| bits per ciphe
 A party adds the penalty's gradient l2 w to its own opened gradient itself, so neither l2 w nor its encryption travels.
 
 Semi-honest parties that do not collude learn, besides their own weights:
-    each data party  the other parties' number of columns and its own gradient at each trial point, exactly. A host's
-                     first gradient is X'y/2N: hence more rows than columns, no rare columns, no rare class.
-    guest            J, its decrease, and the squared length of each update
+    each data party  the other parties' number of columns, alpha and beta of each round, and its own gradient at each
+                     trial point, exactly: as integers.
+    host             hence X'y, from its first gradient. Nothing tells it a single label as long as rows are many times
+                     its columns (`maths.labels_hide`), no column is rare, no class is rare, and no person stands out in
+                     a combination of its columns: two columns that differ for one person alone, or an outlier beside
+                     whom all other values vanish, show that person's label. Nobody checks the last; nor that a host,
+                     which trains twice with and without a person, compares.
+    guest            J, its decrease, and the squared length of each update; as it knows its own addends, with one host
+                     that host's: the length of its update, so the size of its weight if it has one column only
     arbiter          numbers of rows and columns, the loss at each trial point (one host), the six products summed over
-                     the parties, hence J. No gradient, no weight, nothing per row.
+                     the parties, hence J, and the decisions. No gradient, no weight, nothing per row.
 If the arbiter colludes with a host they read d, and the labels from it; with the guest, they read u of every row at
 every trial point.
 """
@@ -158,6 +164,7 @@ def arbiter(run: Run, options: TrainOptions) -> Trained:
     parties = run.roster.data_parties
     facts = {party.name: messages.read_facts(run.receive("facts", party).json(), party) for party in parties}
     rows = messages.check_facts(facts)
+    messages.check_hosts(facts, run.roster.hosts)
     key = PrivateKey.generate(run.stream("paillier"), options.key_bits)
     for party in parties:
         run.send("key", party, key.public.to_json())
@@ -232,6 +239,7 @@ class Side:
             p.name: messages.read_facts(run.receive("facts", p).json(), p) for p in others
         }
         messages.check_facts(facts)
+        messages.check_hosts(facts, run.roster.hosts)
         maths.check_room(options.key_bits, mine.total, len(facts))
         try:
             public = PublicKey.from_json(run.receive("key", _arbiter(run)).json(), options.key_bits)
