@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from tests.parity.shared import L2, NUMERIC, WITH_GAPS_OR_CATEGORIES, Shared, en
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+LONG_SECONDS = 1800.0  # default_credit takes seven to eight minutes of one core: four of two, ten where others work too
 EVERY = NUMERIC + WITH_GAPS_OR_CATEGORIES
 
 
@@ -90,7 +93,8 @@ def default_credit(shared_data: Path, spark: SparkSession, tmp_path_factory: pyt
     """30,000 people, intersected: eight parts as Spark tasks, so that both cores work."""
     base = str(tmp_path_factory.mktemp("default_credit"))
     data = load(shared_data, "default_credit_hetero")
-    return Federated(data, psi={"bucket_rows": 4096}, base=base, runner=lambda: SparkRunner(lambda: spark))
+    runner = {"runner": lambda: SparkRunner(lambda: spark), "base": base}
+    return Federated(data, psi={"bucket_rows": 4096}, patience=LONG_SECONDS, **runner)
 
 
 @pytest.mark.spark
@@ -106,6 +110,9 @@ def test_default_credit_is_intersected_whole(default_credit: Federated) -> None:
 def test_default_credit_federated_is_the_published_model(
     default_credit: Federated, record_property: Callable[[str, object], None]
 ) -> None:
+    faulthandler.dump_traceback_later(
+        LONG_SECONDS, exit=True, file=sys.__stderr__
+    )  # in place of pytest's, for this test
     default_credit.parties.train()
     default_credit.assert_parity("default_credit_hetero", record_property)
     rows = [default_credit.parties.part(name).rows for name in default_credit.parties.names]
