@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
+from fedspark.conf import PartyConf
+from fedspark.run.session import start_session
 from tests.example import Example
 
 
 @pytest.fixture(scope="session")
-def calm(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Example:
+def spark_starts() -> list[str]:
+    """The parties that asked for a Spark session in the undisturbed run."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def calm(spark: Any, tmp_path_factory: pytest.TempPathFactory, spark_starts: list[str]) -> Example:
     """All steps of all parties, as threads with tasks in this process, finished. Read only."""
     example = Example.make(tmp_path_factory.mktemp("calm") / "example")
-    errors = example.play()
+
+    def start(party: PartyConf, name: str) -> Any:
+        spark_starts.append(party.party)
+        return start_session(party, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedspark.run.opening.start_session", start)
+        errors = example.play()
     assert errors == {}
     return example
 

@@ -11,7 +11,7 @@ import pytest
 from fedspark.buckets import InProcessRunner
 from fedspark.exchange.mailbox import Mailbox
 from fedspark.exchange.waiting import Waiting
-from fedspark.run import Run
+from fedspark.run import Workspace
 from fedspark.run.opening import keep_seed
 from tests.example import PARTIES, Example, identity, secret
 from tests.faults.left import assert_same
@@ -77,22 +77,29 @@ def test_parties_killed_at_every_wait_and_started_again_leave_what_an_undisturbe
 
 
 @pytest.mark.slow
-def test_parties_killed_before_every_manifest_and_every_stored_value_leave_the_same(calm, tmp_path):
+def test_parties_killed_before_every_object_that_they_write_leave_the_same(calm, tmp_path):
+    """In the exchange before every manifest; in the workspace before everything, so after it was computed."""
     example, deaths = Example.make(tmp_path / "example"), []
     with pytest.MonkeyPatch.context() as patch:
-        before_manifest = die_once_at_every(patch, Mailbox, "commit", lambda address, *_: address.path)
-        before_value = die_once_at_every(patch, Run, "once", lambda name, _: name)
+        manifests = die_once_at_every(patch, Mailbox, "commit", lambda address, *_: address.path)
+        created = die_once_at_every(patch, Workspace, "create", lambda path, _: path)
+        kept = die_once_at_every(patch, Workspace, "keep", lambda path, _: path)
         assert example.play(start_again_until_done(example, deaths)) == {}
-    manifests = [path for path in example.paths("exchange") if path.endswith("manifest")]
-    assert len(before_manifest) == len(manifests)
-    assert len(before_value) > 20
+    assert len(manifests) == sum(path.endswith("manifest") for path in example.paths("exchange"))
+    assert {f"{name} at closed.json" for name in PARTIES} < created
+    assert len(deaths) == len(manifests) + len(created) + len(kept)
     assert_same(example, calm)
 
 
+@pytest.mark.slow
 def test_part_tasks_that_run_twice_in_any_order_leave_the_same(calm, tmp_path):
     example = Example.make(tmp_path / "example")
     assert example.play(lambda name: example.run(name, runner=TwiceRunner())) == {}
     assert_same(example, calm)
+
+
+def test_spark_was_started_by_those_who_have_tables_and_never_by_the_arbiter(calm, spark_starts):
+    assert set(spark_starts) == {"hospital", "laboratory"}
 
 
 def test_a_finished_run_started_again_changes_nothing(calm):
@@ -101,6 +108,7 @@ def test_a_finished_run_started_again_changes_nothing(calm):
     assert calm.files("") == before
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_party_at_the_same_time_leave_one_run(calm, tmp_path):
     example = Example.make(tmp_path / "example")
 
