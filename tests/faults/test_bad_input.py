@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,11 @@ Change = Callable[[Columns], None]
 def assert_refused(outcome: Outcome, kind: str, code: int, *words: str) -> None:
     """One paragraph of that kind, that status, these words in it, and a command to go on."""
     assert outcome.code == code, outcome.err
-    assert f"fedspark: {kind}: " in outcome.err
+    assert f"fedspark: {kind}: " in outcome.said
     assert "Traceback" not in outcome.err
     for word in words:
         assert word in outcome.said
-    assert outcome.err.splitlines()[-1].startswith("To go on: fedspark run --party ")
+    assert re.match(r"To go on.*: fedspark run --party ", outcome.err.splitlines()[-1])
 
 
 def hospital_table(example: Example, change: Change) -> None:
@@ -118,6 +120,7 @@ def intersected(example: Example) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_more_features_than_training_rows_are_refused_before_anything_about_them_is_sent(spark, example):
     common = small_tables()["hospital_patients"]["patient_id"][:9]
     columns = {"patient_id": common, "iron": [float(row) for row in range(9)]}
@@ -227,6 +230,15 @@ def test_a_store_under_a_file_is_refused(tmp_path, key):
     assert (example.directory / "occupied").read_text() == "I am a file"
 
 
+@pytest.mark.spark
+def test_a_place_for_tables_that_cannot_be_written_is_refused(spark, example):
+    (example.directory / "occupied").write_text("I am a file")
+    example.edit("hospital", workspace={"tables": "occupied/x"})
+    outcome = example.command("run", "hospital", "--step", "load", "--wait", "0")
+    assert_refused(outcome, "StoreError", 74, "occupied/x")
+    assert not any("/steps/" in path for path in example.paths("work/hospital"))
+
+
 @pytest.mark.parametrize("room", range(0, 40, 4))
 def test_a_disk_that_fills_up_ends_with_its_remedy_and_the_run_goes_on_when_there_is_room(example, monkeypatch, room):
     """The authority's load step and its wait in train need about 12 objects; the disk has room for ``room``."""
@@ -268,10 +280,6 @@ def flipped(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def other_message(path: Path) -> None:
-    path.write_bytes(next(path.parents[2].glob(f"nonce.0/*/{path.name}")).read_bytes())
-
-
 ATTACKS: list[Any] = [
     pytest.param(flipped, "part-00000-000", "Tampered", id="tampered part"),
     pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-1]), "part-00000-000", "Tampered", id="truncated"),
@@ -295,7 +303,7 @@ def test_an_attacked_message_stops_the_run_with_its_name_and_a_restored_one_lets
     outcome = example.command("run", "hospital", "--wait", "0")
     assert outcome.code == 76, outcome.err
     kinds = [kind] if kind else ["Tampered", "Oversized", "Replayed", "Mismatch"]
-    assert any(f"fedspark: {name}: " in outcome.err for name in kinds)
+    assert any(f"fedspark: {error}: " in outcome.said for error in kinds)
     assert "size.0/laboratory.hospital" in outcome.err.replace("\n", " ")
     assert any("/stop/hospital.json" in path for path in example.paths("exchange"))
     assert not any("nonce.0/hospital" in path for path in example.paths("exchange"))
@@ -308,10 +316,29 @@ def test_an_attacked_message_stops_the_run_with_its_name_and_a_restored_one_lets
     assert not any("/stop/" in path for path in example.paths("exchange"))
 
 
+@pytest.mark.spark
+def test_a_second_version_of_a_message_that_was_accepted_is_refused(at_psi, greeted, tmp_path):
+    """The laboratory signs and seals both, with the same keys: once with 50 rows, once with 49."""
+    example, other = at_psi.copy(tmp_path / "example"), greeted.copy(tmp_path / "other")
+    other.write_table(
+        "laboratory_patients", {name: rows[1:] for name, rows in small_tables()["laboratory_patients"].items()}
+    )
+    assert other.command("run", "laboratory", "--wait", "0").code == 75
+    assert example.command("run", "hospital", "--wait", "0").code == 75
+
+    (message,) = (example.directory / "exchange").rglob("size.0/laboratory.hospital")
+    (second,) = (other.directory / "exchange").rglob("size.0/laboratory.hospital")
+    assert (message / "part-00000-000").read_bytes() != (second / "part-00000-000").read_bytes()
+    shutil.copytree(second, message, dirs_exist_ok=True)
+    outcome = example.command("run", "hospital", "--wait", "0")
+    assert_refused(outcome, "Replayed", 76, "size.0/laboratory.hospital")
+
+
 # ---- a stop and a correction -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_a_refusal_stops_all_parties_and_after_its_correction_the_run_goes_on_as_if_nothing_had_been(
     spark, calm, tmp_path
 ):
