@@ -15,7 +15,7 @@ def test_defaults_are_filled_in(write, pipeline_text):
     assert pipeline.step("psi") == PsiOptions(table="patients", protocol="rsa", key_bits=2048, bucket_rows=65536)
     train = pipeline.step("train")
     assert isinstance(train, TrainOptions)
-    assert (train.l2, train.max_rounds, train.tolerance, train.validation) == (0.001, 50, 1e-8, 0.3)
+    assert (train.l2, train.max_rounds, train.tolerance, train.validation) == (0.001, 50, 1e-11, 0.3)
     assert pipeline.ids.type == "string"
 
 

@@ -21,7 +21,7 @@ class TrainOptions(Model):
     l2: float = Field(default=0.001, gt=0, description="Weight of the L2 penalty; the intercept is not penalised.")
     max_rounds: int = Field(default=50, ge=1, le=1000, description="Rounds of optimisation at most.")
     tolerance: float = Field(
-        default=1e-8,
+        default=1e-11,
         gt=0,
         description="Stop when the loss falls by less; with several hosts, when the update's squared norm is less.",
     )
