@@ -24,12 +24,14 @@ from typing import Any
 from fedspark.crypto.randomness import derive
 from fedspark.errors import Mismatch, PolicyRefused, TableError, Tampered
 from fedspark.exchange.mailbox import Incoming
+from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi.align import Source
 from fedspark.psi.sizes import Plan, affordable_part_rows, make_plan
 from fedspark.run import Run
 
 NONCE_BYTES = 32
+MAX_ROWS = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Size:
             raise _malformed("size", sender, f"fields {', '.join(sorted(fields))}")
         if any(type(value[name]) is not kind for name, kind in fields.items()):
             raise _malformed("size", sender, "rows and part_rows as integers, snapshot and commitment as text")
-        if value["rows"] < 0 or value["part_rows"] < 1:
-            raise _malformed("size", sender, "rows >= 0 and part_rows >= 1")
+        if not 0 <= value["rows"] <= MAX_ROWS or value["part_rows"] < 1:
+            raise _malformed("size", sender, f"0 <= rows <= {MAX_ROWS:,} and part_rows >= 1")
         return Size(**value)
 
 
@@ -58,7 +60,7 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int) -> Pl
     """Exchange sizes and nonces with all data parties of the run; the plan is equal at all of them.
 
     ``value_bytes`` is the size of the protocol's widest per-row value; ``bucket_rows`` comes from the pipeline.
-    Raises Tampered when a nonce does not open its commitment.
+    Raises Tampered when a nonce does not open its commitment, Mismatch when a message would have too many parts.
     """
     parties = run.roster.data_parties
     others = [party for party in parties if party.name != run.me.name]
@@ -85,12 +87,19 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int) -> Pl
     for party in others:
         nonces[party.name] = opened_nonce(run, party, run.receive("nonce", party).json(), sizes[party.name])
 
-    return make_plan(
+    plan = make_plan(
         rows={party.name: sizes[party.name].rows for party in parties},
         part_rows=[sizes[party.name].part_rows for party in parties],
         bucket_rows=bucket_rows,
         salt=derive(b"".join(nonces[party.name] for party in parties), "fedspark psi salt", run.id, run.step_name),
     )
+    if plan.parts > MAX_PARTS:
+        shown = ", ".join(f"{name} {rows:,}" for name, rows in plan.rows.items())
+        raise Mismatch(
+            f"The tables (rows: {shown}) would take {plan.parts:,} parts; a message has {MAX_PARTS:,} at most.",
+            remedy="Raise bucket_rows in the pipeline file, or ask whose row count is wrong.",
+        )
+    return plan
 
 
 def commitment(run: Run, party: Party, nonce: bytes, rows: int, snapshot: str) -> str:

@@ -183,7 +183,7 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
         try:
             rows = write_part(preparation, number, map(_unplaced, batches))
         except FedsparkError as caught:  # carried back as data: Spark would retry it and bury its text in a stack trace
-            error = json.dumps([type(caught).__name__, caught.message, caught.remedy])
+            error = _carried(caught)
         yield pa.RecordBatch.from_pydict(
             {"part": pa.array([number], pa.int32()), "rows": pa.array([rows], pa.int64()), "error": [error]}
         )
@@ -200,6 +200,12 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
         if number not in counts:
             counts[number] = write_part(preparation, number, [])
     return counts
+
+
+def _carried(error: FedsparkError) -> str:
+    """What the driver needs to raise it again. Storage has classes of its own: they arrive as their nearest base."""
+    kind = next(base for base in type(error).__mro__ if base.__module__ == fedspark.errors.__name__)
+    return json.dumps([kind.__name__, error.message, error.remedy])
 
 
 def _unplaced(batch: pa.RecordBatch) -> tuple[pa.Table, npt.NDArray[np.uint8]]:

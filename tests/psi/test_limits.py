@@ -1,0 +1,51 @@
+"""What a peer announces, and what a task meets, must not end in an endless loop or a bare Python error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import fedspark.errors
+from fedspark.errors import Mismatch, StoreError, TableError
+from fedspark.exchange.store import Unequal
+from fedspark.party import Party, Role
+from fedspark.psi import agree, align
+from fedspark.run import Run
+from tests.federation import Federation
+from tests.psi.people import names, source, staged
+
+
+@pytest.mark.parametrize("rows", [-1, agree.MAX_ROWS + 1, 10**400])
+def test_a_row_count_that_no_table_has_is_refused(rows: int) -> None:
+    size = {"rows": rows, "snapshot": "s", "part_rows": 1, "commitment": "c"}
+    with pytest.raises(Mismatch, match="'size' of shop is malformed"):
+        agree.Size.from_json(size, Party("shop", Role.HOST))
+
+
+def test_more_parts_than_a_message_can_have_are_refused_before_anything_is_prepared() -> None:
+    federation = Federation()
+    table = source(staged(names(0, 5)))
+
+    def lying(run: Run) -> Any:
+        # A row count that the announced part limit turns into 2^38 parts.
+        nonce, rows = run.subkey("nonce"), 1 << 39
+        size = {"rows": rows, "snapshot": "s", "part_rows": 2}
+        size["commitment"] = agree.commitment(run, run.me, nonce, rows, "s")
+        run.send("size", run.roster.guest, size)
+        run.send("nonce", run.roster.guest, {"nonce": nonce.hex()})
+
+    def honest(run: Run) -> Any:
+        return agree.agree(run, table, value_bytes=256, bucket_rows=65536)
+
+    with pytest.raises(Mismatch, match="parts; a message has 100,000 at most"):
+        federation.play("psi", {"guest": honest, "host": lying})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(TableError("t", remedy="r"), "TableError"), (Unequal("u", remedy="r"), "StoreError")]
+)
+def test_an_error_of_a_spark_task_is_carried_as_a_class_that_the_driver_knows(error: Any, kind: str) -> None:
+    carried = align._carried(error)
+    assert carried == f'["{kind}", "{error.message}", "r"]'
+    assert issubclass(getattr(fedspark.errors, kind), StoreError | TableError)
