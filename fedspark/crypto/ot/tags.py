@@ -1,0 +1,98 @@
+"""What the sender sends of its outputs, and how outputs are compared.
+
+A tag is the first ``tag_bytes`` bytes of an output: 40 + log2 of all pairs that are compared in the run, so that a
+false match has probability 2^-40 in the whole run (KKRT16, section on PSI). Tags are padded to the agreed capacity
+and sorted by value, so that neither their number nor their order says anything about the sender's rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fedspark.crypto.ot.parameters import Parameters
+from fedspark.crypto.randomness import Stream, content_digest, derive
+from fedspark.errors import CryptoError
+
+_LARGEST_RUN = 8  # tags with equal first 8 bytes: chance gives two once in many runs
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def seal(parameters: Parameters, outputs: Bytes, key: bytes) -> Bytes:
+    """Sender: the tags of a bucket, uint8[sender_capacity, tag_bytes], in ascending order, dummies among them.
+
+    ``key`` is 32 secret bytes for this bucket and attempt; dummies are a function of it and of the outputs. Raises
+    CryptoError for outputs of another width or above the capacity.
+    """
+    _check(parameters, outputs, "outputs")
+    missing = parameters.sender_capacity - len(outputs)
+    if missing < 0:
+        raise CryptoError(
+            f"A bucket holds more ids than the agreed {parameters.sender_capacity}.",
+            remedy="Start a run with more or larger buckets.",
+        )
+    stream = Stream(derive(key, "ot dummy tags", content_digest([outputs.tobytes()])))
+    drawn = stream.bytes(missing * parameters.tag_bytes)
+    dummies = np.frombuffer(drawn, np.uint8).reshape(missing, parameters.tag_bytes)
+    every = np.concatenate([outputs, dummies])
+    return np.take(every, _ascending(*_numbers(every)), axis=0)
+
+
+def match(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np.bool_]:
+    """Which of this party's outputs are among the peer's tags, bool[N].
+
+    Raises CryptoError unless the tags have the agreed width and count, ascend and differ.
+    """
+    _check(parameters, outputs, "outputs")
+    _check(parameters, tags, "tags")
+    if len(tags) != parameters.sender_capacity:
+        raise CryptoError(
+            f"A bucket has {parameters.sender_capacity} tags, got {len(tags)}.",
+            remedy="Nothing was used; ask the peer.",
+        )
+    high, low = _numbers(tags)
+    equal_high = high[:-1] == high[1:]
+    if not ((high[:-1] < high[1:]) | (equal_high & (low[:-1] <= low[1:]))).all():
+        raise CryptoError("The tags of a bucket are not in ascending order.", remedy="Nothing was used; ask the peer.")
+    repeats = _longest_run(equal_high)
+    if repeats > _LARGEST_RUN:
+        raise CryptoError("The tags of a bucket repeat each other.", remedy="Nothing was used; ask the peer.")
+    mine, mine_low = _numbers(outputs)
+    order = np.argsort(mine)  # neighbours in the tags are looked up together: they share cache lines
+    found = np.zeros(len(outputs), bool)
+    at = np.searchsorted(high, mine[order])
+    for step in range(1 + repeats):
+        place = np.minimum(at + step, len(tags) - 1)
+        found[order] |= (high[place] == mine[order]) & (low[place] == mine_low[order])
+    return found
+
+
+def _ascending(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    order = np.argsort(high)
+    ordered = high[order]
+    if (ordered[:-1] == ordered[1:]).any():
+        return np.lexsort((low, high))
+    return order
+
+
+def _longest_run(equal: npt.NDArray[np.bool_]) -> int:
+    """The most equal neighbours in a row: 0 unless 64-bit prefixes collide."""
+    ends = np.flatnonzero(~equal)
+    return int(np.diff(np.concatenate([[-1], ends, [len(equal)]])).max()) - 1
+
+
+def _numbers(tags: Bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Tags as pairs of big-endian numbers (first 8 bytes, the rest), which order them by value."""
+    padded = np.zeros((len(tags), 16), np.uint8)
+    padded[:, : tags.shape[1]] = tags
+    numbers = padded.view(">u8").astype(np.uint64)
+    return np.ascontiguousarray(numbers[:, 0]), np.ascontiguousarray(numbers[:, 1])
+
+
+def _check(parameters: Parameters, rows: Bytes, what: str) -> None:
+    if rows.ndim != 2 or rows.dtype != np.uint8 or rows.shape[1] != parameters.tag_bytes:
+        raise CryptoError(
+            f"{what.capitalize()} are uint8[N, {parameters.tag_bytes}], got {rows.dtype}{list(rows.shape)}.",
+            remedy="Both parties must agree on the sizes of the run.",
+        )
