@@ -5,8 +5,11 @@
     encoding        FixedPoint, decode                floats <-> integers
     residues        batch_inverse, to_residues, ...   units, inverses and signed numbers modulo n
     rsa             RsaKey, full_domain_hash, ...     blind signatures for private set intersection
+    curve           hash_to_curve, multiply, ...      Diffie-Hellman on Curve25519, same purpose; in parts:
+        curve_engines, curve_kernel, curve_field
     paillier        PrivateKey, encrypt, ...          additively homomorphic columns; in parts:
         ciphertexts, paillier_keys, paillier_engine, fixed_base
+    ot              transfer, oprf, ...               oblivious transfer and its extension (a folder)
     constant_time   power_pairs                       powers with private exponents (OpenSSL or GMP)
     primes, moduli                                    making keys, and checking those that arrive
     identity        new_identity, parse_private, ...  Ed25519 keys that sign hellos and manifests
