@@ -14,7 +14,7 @@ from benchmarks.worker import Work
 from fedspark.crypto import constant_time, rsa
 from fedspark.crypto.randomness import Stream, derive
 from fedspark.crypto.rsa import RsaKey
-from fedspark.psi import rsa_blind
+from fedspark.psi import matching, rsa_blind
 
 _CONTEXT = bytes(32)
 _SECRET = bytes(range(32))
@@ -37,13 +37,13 @@ def prepare(case: str, config: dict[str, int]) -> Callable[[], Work]:
         blinded = rsa_blind.blind_bucket(public, guest_key, full_domain(guest_ids), rows)
         clock.append(thread_time())
         signatures = rsa.to_array(public, rsa.sign(key, full_domain(host_ids)))
-        tags, _ = rsa_blind.sort_tags(rsa_blind.tags_of(_CONTEXT, host_ids, signatures), host_key, rows)
+        tags, _ = matching.sort_tags(matching.tags_of(_CONTEXT, host_ids, signatures), host_key, rows)
         signed = rsa.to_array(public, rsa.sign(key, rsa.from_array(public, blinded)))
         clock.append(thread_time())
         # The guest's second task: hashes and blinds are made again, as in the protocol.
         answers = rsa.from_array(public, signed)
         unblinded = rsa_blind.unblind_bucket(public, guest_key, full_domain(guest_ids), answers)
-        places = rsa_blind.find_tags(rsa_blind.tags_of(_CONTEXT, guest_ids, unblinded), tags)
+        places = matching.find_tags(matching.tags_of(_CONTEXT, guest_ids, unblinded), tags)
         clock.append(thread_time())
         assert (places >= 0).sum() == common(rows)
         guest_s, host_s = clock[1] - clock[0] + clock[3] - clock[2], clock[2] - clock[1]

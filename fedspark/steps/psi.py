@@ -12,7 +12,10 @@ from fedspark.psi.align import Alignment
 from fedspark.run import Run
 from fedspark.steps.load import staged_source
 
-PROTOCOLS = {"rsa": "fedspark.psi.rsa_blind"}
+PROTOCOLS = {
+    "rsa": "fedspark.psi.rsa_blind",
+    "ecdh": "fedspark.psi.ecdh",
+}
 
 
 def run_step(run: Run, options: PsiOptions) -> None:

@@ -149,6 +149,15 @@ def test_a_differing_value_changes_the_digest_and_shows_under_its_key(write, pip
     assert ours.flat()["steps.psi.key_bits"] == "2048"
 
 
+def test_a_protocol_without_rsa_has_no_key_bits(write, pipeline_text, refused_pipeline):
+    ecdh = pipeline_text.replace("step: psi", "step: psi\n    protocol: ecdh")
+    step = load_pipeline(write(ecdh)).step("psi")
+    assert isinstance(step, PsiOptions)
+    assert (step.protocol, step.key_bits) == ("ecdh", None)
+    message = refused_pipeline(ecdh.replace("protocol: ecdh", "protocol: ecdh\n    key_bits: 2048"))
+    assert "steps[1].key_bits: belongs to protocol rsa; ecdh has keys of one size (found 2048)" in message
+
+
 def test_the_order_of_steps_is_compared_too(write, pipeline_text):
     ours = load_pipeline(write(pipeline_text))
     predict = "  - step: predict\n    table: newcomers\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import time
 from collections.abc import Callable, Mapping
@@ -19,11 +20,11 @@ from fedspark.models import artifact
 from fedspark.models.artifact import ModelPart
 from fedspark.models.split import Rows
 from fedspark.party import Role
-from fedspark.psi import rsa_blind
 from fedspark.psi.align import Alignment, Source
 from fedspark.run import Run
 from fedspark.scoring import send_scores, write_scores
 from fedspark.steps import evaluate, train
+from fedspark.steps.psi import PROTOCOLS
 from tests.federation import Federation
 from tests.parity.pooled import Floats, Table
 
@@ -133,7 +134,8 @@ class Parties:
 def _intersect(run: Run, table: Table) -> Alignment:
     options = run.pipeline.step(run.step_name)
     assert isinstance(options, PsiSettings | PredictOptions)
-    half = rsa_blind.guest if run.role is Role.GUEST else rsa_blind.host
+    protocol = importlib.import_module(PROTOCOLS[options.protocol])
+    half = protocol.guest if run.role is Role.GUEST else protocol.host
     staged = _staged(table)
     snapshot = hashlib.sha256(repr(staged.to_pydict()).encode()).hexdigest()
     return half(run, options, Source(options.table, staged.num_rows, staged.num_columns, snapshot, staged))

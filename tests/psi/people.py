@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,9 @@ import pyarrow as pa
 from fedspark.buckets import BucketFile
 from fedspark.conf import PsiOptions
 from fedspark.party import Role
-from fedspark.psi import rsa_blind
 from fedspark.psi.align import Alignment, Source
 from fedspark.run import Run
+from fedspark.steps.psi import PROTOCOLS
 from tests.federation import Federation
 
 
@@ -43,19 +45,26 @@ def source(table: pa.Table, opened: Callable[[], Any] | None = None) -> Source:
     return Source("people", table.num_rows, table.num_columns, snapshot, opened or table)
 
 
-def options(bucket_rows: int = 65536) -> PsiOptions:
-    return PsiOptions(table="people", bucket_rows=bucket_rows)
+def options(bucket_rows: int = 65536, protocol: str = "rsa") -> PsiOptions:
+    return PsiOptions(table="people", bucket_rows=bucket_rows, protocol=protocol)
 
 
-def role_of(run: Run) -> Callable[..., Alignment]:
-    return rsa_blind.guest if run.role is Role.GUEST else rsa_blind.host
+def module_of(protocol: str) -> ModuleType:
+    return importlib.import_module(PROTOCOLS[protocol])
 
 
-def intersect(federation: Federation, tables: Mapping[str, pa.Table], bucket_rows: int = 65536) -> dict[str, Alignment]:
+def role_of(run: Run, protocol: str = "rsa") -> Callable[..., Alignment]:
+    module = module_of(protocol)
+    return module.guest if run.role is Role.GUEST else module.host
+
+
+def intersect(
+    federation: Federation, tables: Mapping[str, pa.Table], bucket_rows: int = 65536, protocol: str = "rsa"
+) -> dict[str, Alignment]:
     """Play the protocol with these tables by party name."""
 
     def half(name: str) -> Callable[[Run], Alignment]:
-        return lambda run: role_of(run)(run, options(bucket_rows), source(tables[name]))
+        return lambda run: role_of(run, protocol)(run, options(bucket_rows, protocol), source(tables[name]))
 
     return federation.play("psi", {name: half(name) for name in tables})
 
@@ -83,3 +92,8 @@ def assert_intersection(
         assert np.array_equal(rows["x.number"], [float(number_of(key)) for key in rows["key"].to_pylist()])
         assert (results[name].rows, results[name].rows_mine) == (len(common), tables[name].num_rows)
         assert results[name].rows_by_party == {party: table.num_rows for party, table in tables.items()}
+
+
+def tags_sent(federation: Federation) -> set[str]:
+    """The messages of this step that lie in the exchange, by tag."""
+    return {name.split("/psi/0000/")[1].split(".")[0] for name in federation.objects(federation.exchange)}

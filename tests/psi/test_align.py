@@ -126,11 +126,11 @@ def spark_federation(spark: SparkSession, base: Path) -> Federation:
 
 
 @pytest.mark.spark
-def test_spark_tasks_and_this_process_leave_equal_bytes_everywhere(spark: SparkSession, tmp_path: Path):
+def test_spark_tasks_and_this_process_leave_equal_bytes_everywhere(spark: SparkSession, tmp_path: Path, protocol: str):
     tables = {"guest": staged(names(0, 60), label=True), "host": staged(names(30, 120))}
 
     def half(name: str, opened: Any) -> Any:
-        return lambda run: role_of(run)(run, options(32), source(tables[name], opened))
+        return lambda run: role_of(run, protocol)(run, options(32, protocol), source(tables[name], opened))
 
     frames = {name: frame(spark, table) for name, table in tables.items()}
     here = Federation(base=str(tmp_path / "here"), runner=InProcessRunner)

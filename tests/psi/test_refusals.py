@@ -7,115 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from fedspark.crypto import rsa
-from fedspark.crypto.rsa import RsaKey, RsaPublic
-from fedspark.errors import CryptoError, FedsparkError, Mismatch, PeerError, PolicyRefused, TableError, Tampered
-from fedspark.exchange.columns import pack_flags, pack_values
-from fedspark.psi import rsa_blind
+from fedspark.errors import FedsparkError, Mismatch, PeerError, PolicyRefused, TableError, Tampered
+from fedspark.exchange.columns import pack_flags
+from fedspark.psi import matching
 from fedspark.psi.agree import agree
 from fedspark.run import Run
 from tests.federation import Federation
-from tests.psi.people import intersect, names, options, source, staged
+from tests.psi.people import intersect, module_of, names, options, role_of, source, staged, tags_sent
 
 GUEST, HOST = staged(names(0, 40), label=True), staged(names(20, 70))
 TABLES = {"guest": GUEST, "host": HOST}
 
 
 def honest_guest(run: Run) -> Any:
-    return rsa_blind.guest(run, options(), source(GUEST))
+    return role_of(run)(run, options(), source(GUEST))
 
 
-def honest_host(run: Run) -> Any:
-    return rsa_blind.host(run, options(), source(HOST))
-
-
-def errors_of(federation: Federation, tables: dict[str, Any] = TABLES, bucket_rows: int = 65536) -> FedsparkError:
+def error_of(federation: Federation, protocol: str, bucket_rows: int = 65536) -> FedsparkError:
     with pytest.raises(FedsparkError) as caught:
-        intersect(federation, tables, bucket_rows)
+        intersect(federation, TABLES, bucket_rows, protocol)
     return caught.value
-
-
-def tags_sent(federation: Federation) -> set[str]:
-    return {name.split("/psi/0000/")[1].split(".")[0] for name in federation.objects(federation.exchange)}
-
-
-# ---- keys ------------------------------------------------------------------------------------------------------------
-
-
-def host_with(message: Callable[[Run], dict[str, Any]]) -> Callable[[Run], None]:
-    """A host that sends this as its key."""
-
-    def host(run: Run) -> None:
-        agree(run, source(HOST), value_bytes=256, bucket_rows=65536)
-        run.send("key", run.roster.guest, message(run))
-
-    return host
-
-
-def _key(run: Run) -> RsaKey:
-    return RsaKey.generate(run.stream("rsa key"))
-
-
-def _small_factor(run: Run) -> dict[str, Any]:
-    n = 65521 * (2**2047 // 65521 + 2)
-    n += 65521 * (n % 2 == 0)
-    return {"key": RsaPublic(n, 2048).to_json(), "proof": "00" * 2048}
-
-
-def _short(run: Run) -> dict[str, Any]:
-    n = generate_private_key(65537, 1024).public_key().public_numbers().n
-    return {"key": RsaPublic(n, 2048).to_json(), "proof": "00" * 2048}
-
-
-def _longer_than_agreed(run: Run) -> dict[str, Any]:
-    n = generate_private_key(65537, 3072).public_key().public_numbers().n
-    return {"key": RsaPublic(n, 3072).to_json(), "proof": "00" * 3072}
-
-
-def _even(run: Run) -> dict[str, Any]:
-    return {"key": RsaPublic(2**2047, 2048).to_json(), "proof": "00" * 2048}
-
-
-def _proof_of_another_run(run: Run) -> dict[str, Any]:
-    key = _key(run)
-    return {"key": key.public.to_json(), "proof": rsa.prove(key, b"another run").hex()}
-
-
-def _short_proof(run: Run) -> dict[str, Any]:
-    return {"key": _key(run).public.to_json(), "proof": "00" * 256}
-
-
-def _without_proof(run: Run) -> dict[str, Any]:
-    return {"key": _key(run).public.to_json()}
-
-
-@pytest.mark.parametrize(
-    ("message", "rule"),
-    [
-        (_small_factor, "prime factor below 2\\^16"),
-        (_short, "1024 bits where 2048 were agreed"),
-        (_longer_than_agreed, "not an rsa public key of 2048 bits"),
-        (_even, "is even"),
-        (_proof_of_another_run, "did not prove"),
-        (_short_proof, "proof has 256 bytes"),
-        (_without_proof, "malformed"),
-        (lambda run: {"key": 7, "proof": ""}, "malformed|refused"),
-    ],
-)
-def test_a_bad_key_is_refused_before_anything_is_blinded(message: Callable[[Run], dict[str, Any]], rule: str):
-    federation = Federation()
-    with pytest.raises(Mismatch, match=rule):
-        federation.play("psi", {"guest": honest_guest, "host": host_with(message)})
-    assert tags_sent(federation) == {"size", "nonce", "key"}
-
-
-def test_a_key_below_our_own_limit_is_refused_before_anything_is_sent():
-    federation = Federation(policy={"host": {"min_key_bits": 3072}})
-    with pytest.raises(PolicyRefused, match="min_key_bits is 3072"):
-        federation.play("psi", {"host": honest_host})
-    assert federation.objects(federation.exchange) == {}
 
 
 # ---- sizes and nonces ------------------------------------------------------------------------------------------------
@@ -170,87 +82,23 @@ def test_a_table_that_changes_during_a_run_is_refused():
 # ---- values ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [bytes(256), b"\xff" * 256], ids=["zero", "above the modulus"])
-def test_a_blinded_value_out_of_range_is_refused_and_nothing_is_signed(monkeypatch: pytest.MonkeyPatch, value: bytes):
-    original = rsa_blind.blind_bucket
-
-    def blind_bucket(*arguments: Any) -> Any:
-        values = original(*arguments).copy()
-        values[3] = np.frombuffer(value, np.uint8)
-        return values
-
-    monkeypatch.setattr(rsa_blind, "blind_bucket", blind_bucket)
-    federation = Federation()
-    error = errors_of(federation)
-    assert isinstance(error, PeerError)
-    assert "'blinded' of guest is refused" in error.message
-    assert "row 3 is not in 1..n-1" in error.message
-    assert "signed" not in tags_sent(federation)
-
-
-def test_a_value_that_shares_a_factor_with_the_modulus_is_refused(monkeypatch: pytest.MonkeyPatch):
-    def sign_part(signing: Any, outgoing: Any, part: int) -> Any:
-        values = [signing.key.p] * signing.pair.plan.values_per_part("guest")
-        return outgoing.write(part, pack_values("signed", rsa.to_array(signing.pair.public, values))), None
-
-    monkeypatch.setattr(rsa_blind, "sign_part", sign_part)
-    error = errors_of(Federation())
-    assert isinstance(error, PeerError)
-    assert "'signed' of host is refused: The residue in row 0" in error.message
-
-
-def test_signatures_of_something_else_are_refused(monkeypatch: pytest.MonkeyPatch):
-    original = rsa_blind.sign_part
-
-    def sign_part(signing: Any, outgoing: Any, part: int) -> Any:
-        class Swapped:
-            def write(self, part: int, data: bytes) -> Any:
-                size, width = signing.pair.plan.values_per_part("guest"), signing.pair.public.width
-                values = rsa_blind.unpack_values(data, "signed", size, width)
-                return outgoing.write(part, pack_values("signed", values[::-1]))
-
-        return original(signing, Swapped(), part)
-
-    monkeypatch.setattr(rsa_blind, "sign_part", sign_part)
-    error = errors_of(Federation())
-    assert isinstance(error, PeerError)
-    assert "does not belong to what was sent" in error.message
-
-
-def test_a_faulty_private_power_is_never_released(monkeypatch: pytest.MonkeyPatch):
-    original = rsa.power_pairs
-
-    def power_pairs(values: Any, *halves: Any) -> Any:
-        pairs = list(original(values, *halves))
-        if len(values) == GUEST.num_rows:  # the guest's blinded ids
-            pairs[7] = (pairs[7][0] + 1, pairs[7][1])
-        return pairs
-
-    monkeypatch.setattr(rsa, "power_pairs", power_pairs)
-    federation = Federation()
-    error = errors_of(federation)
-    assert isinstance(error, CryptoError)
-    assert "nothing was released" in error.message
-    assert "signed" not in tags_sent(federation)
-
-
-def test_tags_that_are_not_sorted_are_refused(monkeypatch: pytest.MonkeyPatch):
-    original = rsa_blind.sort_tags
+def test_tags_that_are_not_sorted_are_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
+    original = matching.sort_tags
 
     def sort_tags(*arguments: Any) -> Any:
         tags, order = original(*arguments)
         return tags[::-1], order[::-1]
 
-    monkeypatch.setattr(rsa_blind, "sort_tags", sort_tags)
-    error = errors_of(Federation())
+    monkeypatch.setattr(matching, "sort_tags", sort_tags)
+    error = error_of(Federation(), protocol)
     assert isinstance(error, PeerError)
     assert "do not ascend" in error.message
 
 
-def test_a_part_with_fewer_values_than_agreed_is_refused(monkeypatch: pytest.MonkeyPatch):
-    original = rsa_blind.blind_bucket
-    monkeypatch.setattr(rsa_blind, "blind_bucket", lambda *arguments: original(*arguments)[1:])
-    error = errors_of(Federation())
+def test_a_part_with_fewer_values_than_agreed_is_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
+    original = module_of(protocol).blind_bucket
+    monkeypatch.setattr(module_of(protocol), "blind_bucket", lambda *arguments: original(*arguments)[1:])
+    error = error_of(Federation(), protocol)
     assert isinstance(error, Mismatch)
     assert "has 39 rows, and 40 were agreed" in error.message
 
@@ -258,40 +106,40 @@ def test_a_part_with_fewer_values_than_agreed_is_refused(monkeypatch: pytest.Mon
 # ---- the result ------------------------------------------------------------------------------------------------------
 
 
-def test_a_dummy_that_is_called_a_common_person_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_a_dummy_that_is_called_a_common_person_is_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
     def tell_part(context: Any, outgoing: Any, part: int) -> Any:
         joining, host = context
         flags = np.ones(joining.plan.values_per_part(host), np.bool_)
         return outgoing.write(part, pack_flags("matched", flags)), None
 
-    monkeypatch.setattr(rsa_blind, "tell_part", tell_part)
-    error = errors_of(Federation(), bucket_rows=16)
+    monkeypatch.setattr(matching, "tell_part", tell_part)
+    error = error_of(Federation(), protocol, bucket_rows=16)
     assert isinstance(error, PeerError)
     assert "it marks" in error.message
 
 
-def test_a_result_that_differs_from_what_was_marked_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_a_result_that_differs_from_what_was_marked_is_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
     def tell_part(context: Any, outgoing: Any, part: int) -> Any:
         joining, host = context
         flags = np.zeros(joining.plan.values_per_part(host), np.bool_)
         return outgoing.write(part, pack_flags("matched", flags)), None
 
-    monkeypatch.setattr(rsa_blind, "tell_part", tell_part)
-    error = errors_of(Federation())
+    monkeypatch.setattr(matching, "tell_part", tell_part)
+    error = error_of(Federation(), protocol)
     assert isinstance(error, Mismatch)
     assert "but marked 0 of our people" in error.message
 
 
-def test_a_guest_with_too_few_common_people_refuses_before_it_tells_the_host():
+def test_a_guest_with_too_few_common_people_refuses_before_it_tells_the_host(protocol: str):
     federation = Federation(policy={"guest": {"min_intersection": 21}})
-    error = errors_of(federation)
+    error = error_of(federation, protocol)
     assert isinstance(error, PolicyRefused)
     assert "20 people are common to all parties; this party's limit min_intersection is 21" in error.message
     assert not {"matched", "result"} & tags_sent(federation)
 
 
-def test_a_host_with_too_few_common_people_refuses_to_go_on():
+def test_a_host_with_too_few_common_people_refuses_to_go_on(protocol: str):
     federation = Federation(policy={"host": {"min_intersection": 21}})
-    error = errors_of(federation)
+    error = error_of(federation, protocol)
     assert isinstance(error, PolicyRefused)
     assert "min_intersection is 21" in error.message

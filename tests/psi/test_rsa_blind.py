@@ -1,189 +1,181 @@
-"""The whole intersection, all parties as threads, against Python sets."""
+"""What is RSA's own: keys that are refused, numbers that are no blinded id or no signature."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from fedspark.buckets import InProcessRunner
-from fedspark.crypto.randomness import Stream
-from fedspark.errors import NotReady
-from fedspark.psi.align import Alignment
+from fedspark.crypto import rsa
+from fedspark.crypto.rsa import RsaKey, RsaPublic
+from fedspark.errors import CryptoError, FedsparkError, Mismatch, PeerError, PolicyRefused
+from fedspark.exchange.columns import pack_values
+from fedspark.psi import rsa_blind
+from fedspark.psi.agree import agree
+from fedspark.run import Run
 from tests.federation import Federation
-from tests.psi.people import assert_intersection, intersect, names, options, role_of, source, staged
+from tests.psi.people import intersect, names, options, source, staged, tags_sent
 
-NONE_IS_ENOUGH = {name: {"min_intersection": 0} for name in ("guest", "host")}
-UNICODE = ["Zoë", "日本", "🙂", "a b", "ß", "-", "0"]
-# Composite keys as staging writes them: parts joined by an escaped separator.
-COMPOSITE = [f"bank\\|{number % 3}|{number}" for number in range(40)]
+GUEST, HOST = staged(names(0, 40), label=True), staged(names(20, 70))
+TABLES = {"guest": GUEST, "host": HOST}
+
+
+def error_of(federation: Federation) -> FedsparkError:
+    with pytest.raises(FedsparkError) as caught:
+        intersect(federation, TABLES, protocol="rsa")
+    return caught.value
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+
+
+def honest_guest(run: Run) -> Any:
+    return rsa_blind.guest(run, options(), source(GUEST))
+
+
+def honest_host(run: Run) -> Any:
+    return rsa_blind.host(run, options(), source(HOST))
+
+
+def host_with(message: Callable[[Run], dict[str, Any]]) -> Callable[[Run], None]:
+    """A host that sends this as its key."""
+
+    def host(run: Run) -> None:
+        agree(run, source(HOST), value_bytes=256, bucket_rows=65536)
+        run.send("key", run.roster.guest, message(run))
+
+    return host
+
+
+def _key(run: Run) -> RsaKey:
+    return RsaKey.generate(run.stream("rsa key"))
+
+
+def _small_factor(run: Run) -> dict[str, Any]:
+    n = 65521 * (2**2047 // 65521 + 2)
+    n += 65521 * (n % 2 == 0)
+    return {"key": RsaPublic(n, 2048).to_json(), "proof": "00" * 2048}
+
+
+def _short(run: Run) -> dict[str, Any]:
+    n = generate_private_key(65537, 1024).public_key().public_numbers().n
+    return {"key": RsaPublic(n, 2048).to_json(), "proof": "00" * 2048}
+
+
+def _longer_than_agreed(run: Run) -> dict[str, Any]:
+    n = generate_private_key(65537, 3072).public_key().public_numbers().n
+    return {"key": RsaPublic(n, 3072).to_json(), "proof": "00" * 3072}
+
+
+def _even(run: Run) -> dict[str, Any]:
+    return {"key": RsaPublic(2**2047, 2048).to_json(), "proof": "00" * 2048}
+
+
+def _proof_of_another_run(run: Run) -> dict[str, Any]:
+    key = _key(run)
+    return {"key": key.public.to_json(), "proof": rsa.prove(key, b"another run").hex()}
+
+
+def _short_proof(run: Run) -> dict[str, Any]:
+    return {"key": _key(run).public.to_json(), "proof": "00" * 256}
+
+
+def _without_proof(run: Run) -> dict[str, Any]:
+    return {"key": _key(run).public.to_json()}
 
 
 @pytest.mark.parametrize(
-    ("guest", "host"),
+    ("message", "rule"),
     [
-        pytest.param(names(0, 40), names(20, 70), id="some overlap"),
-        pytest.param(names(0, 5), names(3, 253), id="one to fifty"),
-        pytest.param(names(100, 300), names(297, 301), id="fifty to one"),
-        pytest.param(names(0, 30), names(30, 60), id="no overlap"),
-        pytest.param(names(0, 30), list(reversed(names(0, 30))), id="all overlap"),
-        pytest.param([], names(0, 20), id="guest empty"),
-        pytest.param(names(0, 20), [], id="host empty"),
-        pytest.param([], [], id="both empty"),
-        pytest.param(UNICODE + names(0, 9), names(5, 12) + UNICODE[2:], id="unicode"),
-        pytest.param(COMPOSITE[:30], COMPOSITE[10:], id="composite"),
-        pytest.param(["7"], ["7"], id="one person"),
-        pytest.param(["a" * n for n in range(1, 60)], ["a" * n for n in range(30, 90)], id="skewed"),
+        (_small_factor, "prime factor below 2\\^16"),
+        (_short, "1024 bits where 2048 were agreed"),
+        (_longer_than_agreed, "not an rsa public key of 2048 bits"),
+        (_even, "is even"),
+        (_proof_of_another_run, "did not prove"),
+        (_short_proof, "proof has 256 bytes"),
+        (_without_proof, "malformed"),
+        (lambda run: {"key": 7, "proof": ""}, "malformed|refused"),
     ],
 )
-def test_both_sides_keep_the_common_people_in_one_order(guest: list[str], host: list[str]):
-    federation = Federation(policy=NONE_IS_ENOUGH)
-    tables = {"guest": staged(guest, label=True), "host": staged(host)}
-    assert_intersection(federation, intersect(federation, tables), tables)
-
-
-@pytest.mark.parametrize("rows", [15, 16, 17, 32, 33, 100])
-def test_sizes_around_the_bucket_limit_give_the_same_people(rows: int):
+def test_a_bad_key_is_refused_before_anything_is_blinded(message: Callable[[Run], dict[str, Any]], rule: str):
     federation = Federation()
-    tables = {"guest": staged(names(0, rows), label=True), "host": staged(names(rows // 2, rows // 2 + 25))}
-    results = intersect(federation, tables, bucket_rows=16)
-    assert results["guest"].parts == {15: 2, 16: 2, 17: 2, 32: 2, 33: 4, 100: 8}[rows]
-    assert_intersection(federation, results, tables)
+    with pytest.raises(Mismatch, match=rule):
+        federation.play("psi", {"guest": honest_guest, "host": host_with(message)})
+    assert tags_sent(federation) == {"size", "nonce", "key"}
 
 
-def test_ids_that_are_numbers_on_one_side_and_text_on_the_other_meet_by_their_keys():
+def test_a_key_below_our_own_limit_is_refused_before_anything_is_sent():
+    federation = Federation(policy={"host": {"min_key_bits": 3072}})
+    with pytest.raises(PolicyRefused, match="min_key_bits is 3072"):
+        federation.play("psi", {"host": honest_host})
+    assert federation.objects(federation.exchange) == {}
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [bytes(256), b"\xff" * 256], ids=["zero", "above the modulus"])
+def test_a_blinded_value_out_of_range_is_refused_and_nothing_is_signed(monkeypatch: pytest.MonkeyPatch, value: bytes):
+    original = rsa_blind.blind_bucket
+
+    def blind_bucket(*arguments: Any) -> Any:
+        values = original(*arguments).copy()
+        values[3] = np.frombuffer(value, np.uint8)
+        return values
+
+    monkeypatch.setattr(rsa_blind, "blind_bucket", blind_bucket)
     federation = Federation()
-    people = [str(number) for number in range(30)]
-    numbers = staged(people[10:]).set_column(1, "id.pid", pa.array(range(10, 30), pa.int64()))
-    tables = {"guest": staged(people[:20], label=True), "host": numbers}
-    assert_intersection(federation, intersect(federation, tables), tables)
+    error = error_of(federation)
+    assert isinstance(error, PeerError)
+    assert "'blinded' of guest is refused" in error.message
+    assert "row 3 is not in 1..n-1" in error.message
+    assert "signed" not in tags_sent(federation)
 
 
-def test_three_parties_keep_what_all_of_them_have():
-    federation = Federation(hosts=2)
-    tables = {
-        "guest": staged(names(0, 60), label=True),
-        "host1": staged(names(20, 80)),
-        "host2": staged(names(0, 100)[::3]),
-    }
-    results = intersect(federation, tables, bucket_rows=32)
-    assert results["host2"].parts == 2
-    assert_intersection(federation, results, tables)
+def test_a_value_that_shares_a_factor_with_the_modulus_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def sign_part(signing: Any, outgoing: Any, part: int) -> Any:
+        values = [signing.key.p] * signing.pair.plan.values_per_part("guest")
+        return outgoing.write(part, pack_values("signed", rsa.to_array(signing.pair.public, values))), None
+
+    monkeypatch.setattr(rsa_blind, "sign_part", sign_part)
+    error = error_of(Federation())
+    assert isinstance(error, PeerError)
+    assert "'signed' of host is refused: The residue in row 0" in error.message
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.sampled_from([8, 64]))
-def test_any_two_sets_meet_in_their_intersection(guest: set[int], host: set[int], bucket_rows: int):
-    federation = Federation(policy=NONE_IS_ENOUGH)
-    tables = {
-        "guest": staged([str(n) for n in guest], label=True),
-        "host": staged([str(n) for n in host]),
-    }
-    assert_intersection(federation, intersect(federation, tables, bucket_rows), tables)
+def test_signatures_of_something_else_are_refused(monkeypatch: pytest.MonkeyPatch):
+    original = rsa_blind.sign_part
+
+    def sign_part(signing: Any, outgoing: Any, part: int) -> Any:
+        class Swapped:
+            def write(self, part: int, data: bytes) -> Any:
+                size, width = signing.pair.plan.values_per_part("guest"), signing.pair.public.width
+                values = rsa_blind.unpack_values(data, "signed", size, width)
+                return outgoing.write(part, pack_values("signed", values[::-1]))
+
+        return original(signing, Swapped(), part)
+
+    monkeypatch.setattr(rsa_blind, "sign_part", sign_part)
+    error = error_of(Federation())
+    assert isinstance(error, PeerError)
+    assert "does not belong to what was sent" in error.message
 
 
-# ---- a task can run twice, a process can die -------------------------------------------------------------------------
+def test_a_faulty_private_power_is_never_released(monkeypatch: pytest.MonkeyPatch):
+    original = rsa.power_pairs
 
-TABLES = {"guest": staged(names(0, 40), label=True), "host": staged(names(20, 70))}
+    def power_pairs(values: Any, *halves: Any) -> Any:
+        pairs = list(original(values, *halves))
+        if len(values) == GUEST.num_rows:  # the guest's blinded ids
+            pairs[7] = (pairs[7][0] + 1, pairs[7][1])
+        return pairs
 
-
-class TwiceRunner(InProcessRunner):
-    """Runs every part task twice, last part first, as retries and speculation do, after a journey through pickle."""
-
-    def run(self, function: Any, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
-        results = {}
-        for part in (*reversed(range(parts)), *range(parts)):
-            task, carried = pickle.loads(pickle.dumps((function, context)))
-            result = task(carried, part)
-            assert results.setdefault(part, result) == result
-        return [results[part] for part in range(parts)]
-
-
-def everything(federation: Federation) -> list[dict[str, bytes]]:
-    stores = [federation.exchange, *(federation.files(party.name) for party in federation.roster)]
-    return [federation.objects(store) for store in stores]
-
-
-def test_tasks_that_run_twice_and_in_any_order_leave_equal_bytes():
-    once, twice = Federation(), Federation(runner=TwiceRunner)
-    intersect(once, TABLES, bucket_rows=16)
-    intersect(twice, TABLES, bucket_rows=16)
-    assert everything(once) == everything(twice)
-
-
-def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes():
-    unbroken, broken = Federation(), Federation()
-    intersect(unbroken, TABLES, bucket_rows=32)
-    results: dict[str, Alignment] = {}
-    ends = 0
-    while len(results) < 2:
-        for name, table in TABLES.items():
-            run = broken.run(name, "psi", patience=0)
-            try:
-                results[name] = role_of(run)(run, options(32), source(table))
-            except NotReady:
-                ends += 1
-    assert ends >= 5
-    assert everything(unbroken) == everything(broken)
-    assert Alignment.of(broken.run("host", "psi")) == results["host"]
-
-
-def test_another_run_shares_no_tag_and_no_blinded_value():
-    federations = [Federation(seed="one"), Federation(seed="two")]
-    opened = []
-    for federation in federations:
-        intersect(federation, TABLES)
-        guest, host = federation.run("guest", "psi"), federation.run("host", "psi")
-        tags = guest.receive("tags", guest.roster["host"]).read(0)
-        blinded = host.receive("blinded", host.roster.guest).read(0)
-        opened.append({tags[i : i + 12] for i in range(len(tags) - 600, len(tags), 12)} | {blinded[1000:1256]})
-    assert not opened[0] & opened[1]
-
-
-def test_no_random_stream_serves_two_purposes(monkeypatch: pytest.MonkeyPatch):
-    import sys
-
-    uses: dict[bytes, list[str]] = {}
-    original = Stream.__init__
-
-    def recorded(self: Stream, key: bytes) -> None:
-        uses.setdefault(key, []).append(sys._getframe(1).f_code.co_name)
-        original(self, key)
-
-    monkeypatch.setattr(Stream, "__init__", recorded)
-    federation = Federation(hosts=2)
-    tables = {
-        "guest": staged(names(0, 60), label=True),
-        "host1": staged(names(20, 80)),
-        "host2": staged(names(0, 100)),
-    }
-    intersect(federation, tables, bucket_rows=16)
-    # The guest draws its blinds again to take them off: the same content under the same label, and nothing else.
-    twice = {key: places for key, places in uses.items() if len(places) > 1}
-    assert all(places == ["draw_blinds", "draw_blinds"] for places in twice.values())
-    assert len(twice) == 2 * 8
-    assert {places[0] for places in uses.values()} == {"draw_blinds", "blind_bucket", "sort_tags", "stream"}
-
-
-def test_nothing_in_the_exchange_shows_an_id_or_a_value():
+    monkeypatch.setattr(rsa, "power_pairs", power_pairs)
     federation = Federation()
-    intersect(federation, TABLES)
-    needle = b"person-"
-    assert any(needle in data for data in federation.objects(federation.files("guest")).values())
-    for data in federation.objects(federation.exchange).values():
-        assert needle not in data
-
-
-def test_bucket_counts_do_not_show_in_the_size_of_any_part():
-    federation = Federation()
-    intersect(federation, TABLES, bucket_rows=16)
-    sizes: dict[str, set[int]] = {}
-    for name, data in federation.objects(federation.exchange).items():
-        if "/part-" in name:
-            sizes.setdefault(name.rpartition("/")[0], set()).add(len(data))
-    assert {folder: len(lengths) for folder, lengths in sizes.items()} == dict.fromkeys(sizes, 1)
+    error = error_of(federation)
+    assert isinstance(error, CryptoError)
+    assert "nothing was released" in error.message
+    assert "signed" not in tags_sent(federation)

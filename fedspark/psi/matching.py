@@ -1,0 +1,229 @@
+"""What intersection protocols with tags share: the host sends one tag per row, the guest finds its own among them, and
+tells what all parties have.
+
+A protocol gives the guest a way to compute the host's tag of an id that it holds, and no other. Around that, messages
+are the same:
+
+| tag | from -> to | content | rows | bytes per row |
+|---|---|---|---|---|
+| tags | host -> guest | 96-bit tags, dummies random; sorted in each bucket | host | 12 |
+| matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
+| result | guest -> host | {rows} of the intersection | | |
+
+A host sorts by tag, so the places of its tags say nothing about its rows; only it knows which row a place belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fedspark.crypto.hashing import TAG_BYTES, tag96
+from fedspark.crypto.randomness import Stream, content_digest, derive
+from fedspark.errors import Mismatch, PeerError
+from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values
+from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
+from fedspark.psi.agree import receive_parts, refuse_few
+from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, finish, part_files
+from fedspark.psi.sizes import Plan
+from fedspark.run import Run
+
+# ---- tags of one bucket ----------------------------------------------------------------------------------------------
+
+
+def tags_of(context: bytes, ids: Sequence[str], elements: Values) -> Values:
+    """uint8[rows, 12]: what guest and host compare, of ids and their group elements (uint8[rows, width])."""
+    raw, width = elements.tobytes(), elements.shape[1]
+    return tag96(context, ids, [raw[start : start + width] for start in range(0, len(raw), width)])
+
+
+def sort_tags(tags: Values, key: bytes, padded: int) -> tuple[Values, np.ndarray]:
+    """One bucket's tags filled with random dummies and sorted by value, and for each place our row (int32) or -1 for
+    a dummy.
+    """
+    count = padded - len(tags)
+    random = Stream(derive(key, "dummy", content_digest([tags.tobytes()]))).bytes(TAG_BYTES * count)
+    every = np.concatenate([tags, np.frombuffer(random, np.uint8).reshape(count, TAG_BYTES)])
+    order = np.argsort(_words(every), kind="stable")
+    return every[order], np.where(order < len(tags), order, -1).astype(np.int32)
+
+
+def find_tags(mine: Values, theirs: Values) -> np.ndarray:
+    """int32[len(mine)]: the place of each of our tags among the peer's sorted ones, or -1. PeerError unless they
+    ascend strictly.
+    """
+    wanted, sorted_tags = _words(mine), _words(theirs)
+    if (sorted_tags[1:] <= sorted_tags[:-1]).any():
+        raise PeerError(
+            "A bucket of the message 'tags' is refused: its tags do not ascend.", remedy="Nothing was used."
+        )
+    if not len(sorted_tags):
+        return np.full(len(wanted), -1, np.int32)
+    place = np.minimum(np.searchsorted(sorted_tags, wanted), len(sorted_tags) - 1)
+    return np.where(sorted_tags[place] == wanted, place, -1).astype(np.int32)
+
+
+def _words(tags: Values) -> np.ndarray:
+    # numpy ignores trailing zeros of byte strings, which is harmless here: all have one width.
+    return np.ascontiguousarray(tags).view(f"S{TAG_BYTES}").reshape(-1)
+
+
+# ---- part tasks: what travels to an executor, and what runs there ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What all tasks of one guest-host pair share. ``context`` names run and step; ``key`` is this party's subkey for
+    the message that is written.
+    """
+
+    plan: Plan
+    context: bytes
+    guest: str
+    host: str
+    prepared: PartFiles
+    key: bytes = field(repr=False)
+
+    def ids(self, part: int) -> list[list[str]]:
+        """Our ids of one part, bucket by bucket in digest order."""
+        return [bucket["key"].to_pylist() for bucket in _tables(self.prepared, part, ["key"])]
+
+    def bucket_key(self, part: int, index: int) -> bytes:
+        """The subkey of one bucket, the part's ``index``-th."""
+        return derive(self.key, part, self.plan.buckets_of(part)[index])
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Guest's context when all hosts have answered."""
+
+    plan: Plan
+    places: dict[str, PartFiles]
+    prepared: PartFiles
+    aligned: PartFiles
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Host's context when the guest has told the result."""
+
+    pair: Pair
+    order: PartFiles
+    matched: Incoming
+    aligned: PartFiles
+
+
+def write_tags(
+    pair: Pair, order: PartFiles, outgoing: Outgoing, part: int, tags: Iterable[Values]
+) -> tuple[Receipt, None]:
+    """Send a host's tags of one part, given bucket by bucket, and keep in ``order`` which row each belongs to."""
+    columns, orders = [], []
+    for index, mine in enumerate(tags):
+        column, rows = sort_tags(mine, pair.bucket_key(part, index), pair.plan.padded[pair.host])
+        columns.append(column)
+        orders.append(pa.table({"row": rows}))
+    order.write(part, orders)
+    return outgoing.write(part, pack_values("tags", np.concatenate(columns))), None
+
+
+def find_places(pair: Pair, tags: Incoming, places: PartFiles, part: int, mine: Iterable[Values]) -> int:
+    """Find the guest's own tags of one part, bucket by bucket, among a host's; returns how many are there."""
+    padded = pair.plan.padded[pair.host]
+    theirs = unpack_values(tags.read(part), "tags", pair.plan.values_per_part(pair.host), TAG_BYTES)
+    found = [find_tags(own, theirs[index * padded : (index + 1) * padded]) for index, own in enumerate(mine)]
+    places.write(part, [pa.table({"place": bucket}) for bucket in found])
+    return sum(int((bucket >= 0).sum()) for bucket in found)
+
+
+def join_part(joining: Joining, part: int) -> int:
+    """Keep our rows that every host has; returns how many."""
+    return align_part(joining.prepared, joining.aligned, part, [mask for mask, _ in _joined(joining, part)])
+
+
+def tell_part(context: tuple[Joining, str], outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
+    """Mark the common people among one host's tags."""
+    joining, host = context
+    columns = []
+    for mask, places in _joined(joining, part):
+        flags = np.zeros(joining.plan.padded[host], np.bool_)
+        flags[places[host][mask]] = True
+        columns.append(flags)
+    return outgoing.write(part, pack_flags("matched", np.concatenate(columns))), None
+
+
+def keep_part(keeping: Keeping, part: int) -> int:
+    """The host's side of ``join_part``: marked tags back to rows."""
+    pair = keeping.pair
+    flags = unpack_flags(keeping.matched.read(part), "matched", pair.plan.values_per_part(pair.host))
+    padded, masks = pair.plan.padded[pair.host], []
+    orders = [table["row"].to_numpy() for table in _tables(keeping.order, part)]
+    for index, order in enumerate(orders):
+        rows = order[flags[index * padded : (index + 1) * padded]]
+        if (rows < 0).any():
+            raise PeerError(
+                f"The message 'matched' of {pair.guest} is refused: it marks {int((rows < 0).sum()):,} dummies.",
+                remedy="Nothing of it was used. The guest's software is wrong; ask them.",
+            )
+        mask = np.zeros(int((order >= 0).sum()), np.bool_)
+        mask[rows] = True
+        masks.append(mask)
+    return align_part(pair.prepared, keeping.aligned, part, masks)
+
+
+def _joined(joining: Joining, part: int) -> list[tuple[Mask, dict[str, np.ndarray]]]:
+    """For every bucket: which of our rows all hosts have, and the places of our rows among each host's tags."""
+    by_host = {host: [t["place"].to_numpy() for t in _tables(files, part)] for host, files in joining.places.items()}
+    buckets = [dict(zip(by_host, places, strict=True)) for places in zip(*by_host.values(), strict=True)]
+    return [(np.logical_and.reduce([place >= 0 for place in places.values()]), places) for places in buckets]
+
+
+def _tables(files: PartFiles, part: int, columns: Sequence[str] | None = None) -> list[pa.Table]:
+    source = files.read(part)
+    return [source.read(index, columns) for index in range(source.buckets)]
+
+
+# ---- how both roles end ----------------------------------------------------------------------------------------------
+
+
+def join_and_tell(run: Run, source: Source, plan: Plan, prepared: PartFiles, places: dict[str, PartFiles]) -> Alignment:
+    """The guest's end: keep what all hosts have (``places`` by host) and tell each host; PolicyRefused, before
+    anything is told, below this party's ``min_intersection``.
+    """
+    joining = Joining(plan, places, prepared, part_files(run, "aligned"))
+    rows = total(run, "psi/rows", "align rows", join_part, plan, joining)
+    refuse_few(run, rows)
+    for host in run.roster.hosts:
+        run.send_parts("matched", host, "tell the result", tell_part, plan.parts, (joining, host.name), rows=rows)
+        run.send("result", host, {"rows": rows})
+    return finish(run, source, plan, joining.aligned, rows)
+
+
+def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles) -> Alignment:
+    """The host's end: keep the rows whose tags the guest marks; PolicyRefused below this party's ``min_intersection``,
+    when the guest already knows the result.
+    """
+    peer, plan = run.roster.guest, pair.plan
+    keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), part_files(run, "aligned"))
+    told = run.receive("result", peer).json()
+    rows = total(run, "psi/rows", "align rows", keep_part, plan, keeping)
+    if told != {"rows": rows}:
+        raise Mismatch(
+            f"{peer.name} announced {told} as the result, but marked {rows:,} of our people as common.",
+            remedy="Do not use the alignment: the two sides would not have the same rows. Ask the guest.",
+        )
+    refuse_few(run, rows)
+    return finish(run, source, plan, keeping.aligned, rows)
+
+
+def run_context(run: Run) -> bytes:
+    """32 bytes that name run and step in every hash of a protocol."""
+    return content_digest([run.id.encode(), run.step_name.encode()])
+
+
+def total(run: Run, name: str, title: str, function: Callable[[Any, int], int], plan: Plan, context: Any) -> int:
+    """Sum of what the part tasks return, computed once per run."""
+    return run.once(name, lambda: sum(run.parts(title, function, plan.parts, context, rows=plan.rows[run.me.name])))
