@@ -68,8 +68,9 @@ def choose(context: bytes, choices: Sequence[int], n: int, stream: Stream) -> tu
     sent = []
     for choice, scalar in zip(choices, scalars, strict=True):
         mine = base.multiply(scalar)
-        # Both forms are computed, and the choice is an index: no branch on it.
-        sent.append(ristretto.encode((ristretto.subtract(points[choice], mine), mine)[choice == 0]))
+        # Both forms are computed, and the choice is an index: no branch on it, no shorter sum for one of them.
+        forms = ristretto.subtract(points[max(choice, 1)], mine), mine
+        sent.append(ristretto.encode(forms[choice == 0]))
     return Choice(context, tuple(sent), scalars, tuple(int(c) for c in choices)), _array(sent, ristretto.ELEMENT_BYTES)
 
 
