@@ -1,9 +1,9 @@
 """The array kernels compiled by numba: the same bits as ``kernels_numpy``, several times faster.
 
 Import it through ``kernels.fastest()``, which decides where compiled code is cached. Every kernel has one explicit
-signature and is compiled on import: 4 s of CPU once per machine and numba version, 0.1 s from the cache
-afterwards (plus 0.7 s a process for importing numba itself). Equal processes write equal cache files, each by an
-atomic rename, so any number of them may start at once.
+signature and is compiled on import: 3 s of CPU once per machine and numba version, and from the cache 0.4 s in each
+process, import of numba included (1.3 s where Python may not keep bytecode). Equal processes write equal cache files,
+each by an atomic rename, so any number of them may start at once.
 
 Compiled from Python as it stands here: integer types are written out because numba widens u32 + u32 to u64.
 """
