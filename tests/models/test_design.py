@@ -125,6 +125,17 @@ def test_more_features_than_rows_are_refused() -> None:
         build(people(30, {"guest": 2, "host": 30}), "host")
 
 
+def test_a_column_in_which_one_person_outweighs_all_others_is_refused() -> None:
+    person = np.flatnonzero(people(60, WIDTHS).training(0.25))[7]
+
+    def spoil(x: np.ndarray) -> None:
+        x[person, 2] = 1e4
+
+    with pytest.raises(PolicyRefused, match=r"outweighs all others in host_2:"):
+        build(changed(spoil, "host"), "host")
+    assert build(changed(spoil, "host"), "host", limit=1).width == 3
+
+
 def test_a_column_that_differs_for_few_people_is_refused_and_one_for_enough_is_not() -> None:
     training = np.flatnonzero(people(60, WIDTHS).training(0.25))
 
@@ -140,13 +151,13 @@ def test_a_column_that_differs_for_few_people_is_refused_and_one_for_enough_is_n
     assert build(changed(rare(5))).width == 3
 
 
-def test_an_outlier_that_leaves_all_others_equal_after_rounding_counts_as_a_rare_column() -> None:
+def test_outliers_that_leave_all_others_equal_after_rounding_make_a_rare_column() -> None:
     training = np.flatnonzero(people(60, WIDTHS).training(0.25))
 
     def spoil(x: np.ndarray) -> None:
-        x[training[0], 0] = 1e12
+        x[training[:2], 0] = 1e12
 
-    with pytest.raises(PolicyRefused, match=r"guest_0 \(1\)"):
+    with pytest.raises(PolicyRefused, match=r"guest_0 \(2\)"):
         build(changed(spoil))
 
 

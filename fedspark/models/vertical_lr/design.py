@@ -26,6 +26,8 @@ from fedspark.run import Run
 
 INTERCEPT = "(intercept)"
 
+_DOMINATES = 0.9  # share of a column's variance in one row, whose term is then 3 times what all others add up to
+
 
 @dataclass(frozen=True)
 class Column:
@@ -168,6 +170,8 @@ def _statistics(run: Run, source: Source, parts: int, limit: int) -> dict[str, A
         )
     if source.label:
         _check_classes(sum(profile.positives for profile in found), moments.rows, limit)
+    if limit > 1:
+        _check_outliers(source.features, moments)
     scales = moments.deviation
     order = hashlib.sha256("".join(f"{profile.moments.rows}:{profile.order};" for profile in found).encode())
     return {
@@ -205,6 +209,19 @@ def _check_values(features: Sequence[str], moments: Moments, unusable: Int64s) -
         raise TableError(
             f"There are {len(features)} features for {moments.rows:,} training rows; more rows are needed.",
             remedy="Match more people or choose fewer features.",
+        )
+
+
+def _check_outliers(features: Sequence[str], moments: Moments) -> None:
+    """Refuse columns in which one row outweighs all others: the sign of their sum X'y is that person's label."""
+    furthest = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
+    found = [name for name, share in zip(features, furthest**2 / moments.squares, strict=True) if share > _DOMINATES]
+    if found:
+        raise PolicyRefused(
+            f"One of {moments.rows:,} training rows outweighs all others in {', '.join(found)}: sums over such a "
+            f"column would tell about this person.",
+            remedy="Cap outliers, take logarithms, or leave the column out (min_bin_rows: 1 in the party file's policy "
+            "allows it).",
         )
 
 

@@ -25,10 +25,10 @@ Semi-honest parties that do not collude learn, besides their own weights:
     each data party  the other parties' number of columns, alpha and beta of each round, and its own gradient at each
                      trial point, exactly: as integers.
     host             hence X'y, from its first gradient. Nothing tells it a single label as long as rows are many times
-                     its columns (`maths.labels_hide`), no column is rare, no class is rare, and no person stands out in
-                     a combination of its columns: two columns that differ for one person alone, or an outlier beside
-                     whom all other values vanish, show that person's label. Nobody checks the last; nor that a host,
-                     which trains twice with and without a person, compares.
+                     its columns (`maths.labels_hide`), no column and no class is rare, and no person outweighs all
+                     others in a column (`design` refuses those) or in a combination of columns, which nobody checks:
+                     two columns that differ for one person alone show that person's label. So do two trainings, one
+                     with and one without that person.
     guest            J, its decrease, and the squared length of each update; as it knows its own addends, with one host
                      that host's: the length of its update, so the size of its weight if it has one column only
     arbiter          numbers of rows and columns, the loss at each trial point (one host), the six products summed over
