@@ -160,19 +160,8 @@ def _distribute_here(files: PartFiles, plan: Plan, me: str, staged: pa.Table) ->
 
 def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) -> dict[int, int]:
     from pyspark.sql.pandas.types import to_arrow_schema
-    from pyspark.sql.types import BinaryType, IntegerType, StructType
 
     preparation = Preparation(files, plan, plain_schema(to_arrow_schema(staged.schema)), me)
-    # mapInArrow resolves columns by name and stumbles over the dots in ours, so inside Spark they are numbered.
-    numbered = staged.toDF(*(f"c{index}" for index in range(len(staged.columns))))
-    placed_schema = StructType([*numbered.schema.fields]).add("digest", BinaryType()).add("part", IntegerType())
-
-    def place_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            digests, part = place(preparation, batch.column(preparation.schema.get_field_index("key")))
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns, digest_array(digests).cast(pa.binary()), pa.array(part)], names=placed_schema.names
-            )
 
     def sink(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
@@ -188,8 +177,8 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
             {"part": pa.array([number], pa.int32()), "rows": pa.array([rows], pa.int64()), "error": [error]}
         )
 
-    placed = numbered.mapInArrow(place_batches, placed_schema)
-    shuffled = placed.repartitionById(plan.parts, placed["part"])
+    placed = _place_in_spark(staged, plan)
+    shuffled = placed.repartitionById(plan.parts, placed["part"]).drop("part")
     results = shuffled.mapInArrow(sink, "part int, rows long, error string").collect()
     for result in results:
         if result.error is not None:
@@ -202,6 +191,24 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
     return counts
 
 
+def _place_in_spark(staged: DataFrame, plan: Plan) -> DataFrame:
+    """The staged columns under numbers, ``digest`` binary(16) and ``part`` int of every row: `place`, inside the JVM.
+
+    mapInArrow resolves columns by name and stumbles over the dots in ours, so they are numbered until they are out.
+    """
+    from pyspark.sql import functions as sql
+
+    numbered = staged.toDF(*(f"c{index}" for index in range(len(staged.columns))))
+    key = numbered[f"c{staged.columns.index('key')}"].cast("binary")
+    hashed = numbered.withColumn("hash", sql.sha2(sql.concat(sql.lit(bytearray(plan.salt)), key), 256))
+    # bucket_of: the first 32 bits, as a fraction of 2^32, times the number of buckets. All fits into 63 bits.
+    first = sql.conv(sql.substring("hash", 1, 8), 16, 10).cast("long")
+    bucket = sql.shiftright(first * sql.lit(plan.buckets).cast("long"), 32)
+    part = sql.floor(bucket / sql.lit(plan.buckets_per_part)).cast("int")
+    digest = sql.unhex(sql.substring("hash", 1, 2 * DIGEST_BYTES))
+    return hashed.withColumn("digest", digest).withColumn("part", part).drop("hash")
+
+
 def _carried(error: FedsparkError) -> str:
     """What the driver needs to raise it again. Storage has classes of its own: they arrive as their nearest base."""
     kind = next(base for base in type(error).__mro__ if base.__module__ == fedspark.errors.__name__)
@@ -209,8 +216,9 @@ def _carried(error: FedsparkError) -> str:
 
 
 def _unplaced(batch: pa.RecordBatch) -> tuple[pa.Table, npt.NDArray[np.uint8]]:
-    digests = np.frombuffer(b"".join(batch.column("digest").to_pylist()), np.uint8).reshape(-1, DIGEST_BYTES)
-    return pa.Table.from_batches([batch.select(list(range(batch.num_columns - 2)))]), digests
+    column = batch.column("digest")
+    digests = np.frombuffer(column.cast(pa.binary(DIGEST_BYTES)).buffers()[1], np.uint8).reshape(-1, DIGEST_BYTES)
+    return pa.Table.from_batches([batch.select(list(range(batch.num_columns - 1)))]), digests[: len(column)]
 
 
 def place(
