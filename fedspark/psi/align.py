@@ -194,13 +194,16 @@ def _distribute_spark(files: PartFiles, plan: Plan, me: str, staged: DataFrame) 
 def _place_in_spark(staged: DataFrame, plan: Plan) -> DataFrame:
     """The staged columns under numbers, ``digest`` binary(16) and ``part`` int of every row: `place`, inside the JVM.
 
-    mapInArrow resolves columns by name and stumbles over the dots in ours, so they are numbered until they are out.
+    mapInArrow resolves columns by name and stumbles over the dots in ours, so they are numbered until they are out. The
+    salt is a table of one row, not a literal: plans, and so Spark's user interface and event logs, show literals.
     """
     from pyspark.sql import functions as sql
 
     numbered = staged.toDF(*(f"c{index}" for index in range(len(staged.columns))))
     key = numbered[f"c{staged.columns.index('key')}"].cast("binary")
-    hashed = numbered.withColumn("hash", sql.sha2(sql.concat(sql.lit(bytearray(plan.salt)), key), 256))
+    salt = staged.sparkSession.createDataFrame([(bytearray(plan.salt),)], "salt binary")
+    salted = numbered.crossJoin(sql.broadcast(salt))
+    hashed = salted.withColumn("hash", sql.sha2(sql.concat("salt", key), 256)).drop("salt")
     # bucket_of: the first 32 bits, as a fraction of 2^32, times the number of buckets. All fits into 63 bits.
     first = sql.conv(sql.substring("hash", 1, 8), 16, 10).cast("long")
     bucket = sql.shiftright(first * sql.lit(plan.buckets).cast("long"), 32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from fedspark.errors import Mismatch, StoreError, TableError
 from fedspark.exchange.store import Unequal
 from fedspark.party import Party, Role
 from fedspark.psi import agree, align
+from fedspark.psi.sizes import make_plan
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.people import names, source, staged
@@ -49,3 +52,14 @@ def test_an_error_of_a_spark_task_is_carried_as_a_class_that_the_driver_knows(er
     carried = align._carried(error)
     assert carried == f'["{kind}", "{error.message}", "r"]'
     assert issubclass(getattr(fedspark.errors, kind), StoreError | TableError)
+
+
+@pytest.mark.spark
+def test_the_salt_is_in_no_plan_of_spark(spark: Any) -> None:
+    plan = make_plan({"guest": 30, "host": 30}, [8, 8], 8, bytes(range(200, 232)))
+    placed = align._place_in_spark(spark.createDataFrame([(name,) for name in names(0, 30)], ["key"]), plan)
+    placed.collect()
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        placed.explain("extended")
+    assert "sha2(concat(salt" in shown.getvalue()
+    assert plan.salt.hex().upper() not in shown.getvalue().upper()
