@@ -184,7 +184,7 @@ class Federation:
                 "workspace": {"files": self.files(name).url, "tables": f"{self.files(name).url}/tables"},
                 "exchange": {"url": self.exchange.url},
                 "peers": {p.name: identity_text(p.identity) for p in self.roster.others(self.roster[name])},
-                "policy": dict(self._policy.get(name, {})),
+                "policy": {"min_training_rows": 2, "min_distinct_scores": 1, **self._policy.get(name, {})},
             },
             directory="/",
         )

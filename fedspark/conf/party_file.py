@@ -126,6 +126,21 @@ class PolicyConf(Model):
         ge=1,
         description="A column is refused in which fewer rows than this differ from its most frequent value.",
     )
+    min_training_rows: int = Field(
+        default=200,
+        ge=2,
+        description="Fewest people on whom a model is trained: sums over fewer can be solved.",
+    )
+    max_peer_rows: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most ids that a guest may bring to an intersection with us; any number if left out.",
+    )
+    min_distinct_scores: int = Field(
+        default=20,
+        ge=1,
+        description="As the only host: fewest different partial scores that are sent; fewer would show our columns.",
+    )
     min_key_bits: int = Field(default=2048, ge=2048, description="Smallest RSA or Paillier key accepted, in bits.")
     wait_seconds: float = Field(
         default=3600.0,

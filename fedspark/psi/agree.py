@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,17 +57,18 @@ class Size:
         return Size(**value)
 
 
-def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int) -> Plan:
+def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_rows: int | None = None) -> Plan:
     """Exchange sizes and nonces with all data parties of the run; the plan is equal at all of them.
 
-    ``value_bytes`` is the size of the protocol's widest per-row value; ``bucket_rows`` comes from the pipeline.
+    ``value_bytes`` is the size of the protocol's widest per-row value; ``bucket_rows`` comes from the pipeline. A part
+    has ``part_rows`` rows at most, by default those of one bucket, and fewer where memory asks for it.
     Raises Tampered when a nonce does not open its commitment, Mismatch when a message would have too many parts.
     """
     parties = run.roster.data_parties
     others = [party for party in parties if party.name != run.me.name]
     nonce = run.subkey("nonce")
     masked = hmac.new(run.subkey("snapshot"), source.snapshot.encode(), hashlib.sha256).hexdigest()
-    limit = min(bucket_rows, affordable_part_rows(source.row_bytes, value_bytes))
+    limit = min(part_rows or bucket_rows, affordable_part_rows(source.row_bytes, value_bytes))
     mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit}
     mine["commitment"] = commitment(run, run.me, nonce, source.rows, masked)
     if run.once("psi/size", lambda: mine) != mine:
@@ -81,6 +83,7 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int) -> Pl
     for party in others:
         sizes[party.name] = Size.from_json(run.receive("size", party).json(), party)
 
+    _refuse_many(run, sizes)
     for party in others:
         run.send("nonce", party, {"nonce": nonce.hex()})
     nonces = {run.me.name: nonce}
@@ -133,6 +136,16 @@ def receive_parts(run: Run, tag: str, sender: Party, plan: Plan) -> Incoming:
             remedy="Ask them which fedspark version they run.",
         )
     return incoming
+
+
+def _refuse_many(run: Run, sizes: Mapping[str, Size]) -> None:
+    """PolicyRefused, before the salt is there, when the guest brings more ids than this host allows."""
+    guest, limit = run.roster.guest.name, run.party_conf.policy.max_peer_rows
+    if limit is not None and run.me.name != guest and sizes[guest].rows > limit:
+        raise PolicyRefused(
+            f"{guest} brings {sizes[guest].rows:,} ids; this party's limit max_peer_rows is {limit:,}.",
+            remedy="Agree on a smaller table, or raise policy.max_peer_rows in the party file.",
+        )
 
 
 def refuse_few(run: Run, rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -16,6 +17,7 @@ from fedspark.buckets import PartRunner, SparkRunner
 from fedspark.conf import PartyConf, PipelineConf, check_together
 from fedspark.conf.model import LABEL_PATTERN
 from fedspark.conf.secrets import resolve
+from fedspark.conf.urls import local_path
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
 from fedspark.errors import ConfigError, Mismatch, Oversized, Tampered
@@ -98,6 +100,7 @@ def open_run(
         )
     progress = progress or Progress(me.name)
     progress.step = OPENING
+    _make_private(place.workspace.ref.url)
     place.workspace.store.probe(place.workspace.prefix)
     seed = _seed(place.workspace, identity.private_bytes_raw())
     waiting = _waiting(place, party, wait_seconds, progress)
@@ -163,6 +166,16 @@ def keep_seed(workspace: Workspace, identity: bytes, seed: bytes) -> None:
 def forget_seed(workspace: Workspace) -> None:
     """Delete the seed, and with it every key of the run, when the run is closed."""
     workspace.store.delete(workspace.name(_SEED_PATH))
+
+
+def _make_private(url: str) -> None:
+    """A workspace directory that is not there yet is made for this user alone: it will hold ids, features and
+    labels.
+    """
+    path = local_path(url)
+    if path is not None and not path.exists():
+        with contextlib.suppress(OSError):  # whoever writes there first says what is wrong
+            path.mkdir(mode=0o700, parents=True)
 
 
 def _seed(workspace: Workspace, identity: bytes) -> bytes:

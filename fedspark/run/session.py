@@ -32,6 +32,11 @@ _LOCAL_DEFAULTS = {
 # On every session: staged tables may hold columns whose names differ by case only.
 _ALWAYS = {"spark.sql.caseSensitive": "true"}
 
+# Unless the party file says otherwise. Spark's own pattern lets keys of storage accounts into event logs.
+_REDACTED = {
+    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|account[.]?key|private[.]?key|credential|sas"
+}
+
 # Part tasks carry keys of the run in their closures: on a cluster these must not cross the network in clear.
 _CLUSTER_REQUIRED = {
     "spark.authenticate": "true",
@@ -48,7 +53,7 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_pyspark()
     from pyspark.sql import SparkSession
 
-    settings = resolve_settings(conf.spark.conf, conf.directory) | _ALWAYS
+    settings = _REDACTED | resolve_settings(conf.spark.conf, conf.directory) | _ALWAYS
     under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(name)
     if not under_spark_submit:

@@ -6,8 +6,9 @@
                                  2^64 that cancel in the sum of all hosts; ROWS is training, validation or all
 
 Semi-honest. The guest learns, per person, the sum of the hosts' partial scores: with one host that host's own partial
-score. Whoever knows as many of them as a host has features, and these features, knows its effective weights. Hosts
-learn nothing; what a host sends is sealed to the guest.
+score; an only host refuses to send scores that are few different numbers (`policy.min_distinct_scores`). Whoever knows
+as many of them as a host has features, and these features, knows its effective weights. Hosts learn nothing; what a
+host sends is sealed to the guest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedspark.errors import Mismatch, TableError
+from fedspark.errors import Mismatch, PolicyRefused, TableError
 from fedspark.evaluation import ScoreCounts
 from fedspark.exchange.columns import pack_values, unpack_values
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
@@ -87,11 +88,41 @@ def send_scores(run: Run, model: ModelPart, alignment: Alignment, rows: Rows) ->
     """The host's half: partial scores of the chosen rows, to the guest."""
     mine = _mine(run, model, alignment, rows)
     hosts = run.roster.hosts
+    if len(hosts) == 1:
+        _refuse_readable(run, mine, alignment.parts)
     hiding = pads.agree(run, hosts) if len(hosts) > 1 else Pads(())
     context = Sending(mine, run.workspace, run.path(f"scores-{rows}/part-{{part:05d}}.bin"), hiding)
     meta = {"model_id": model.model_id}
     title = f"score {rows} rows"
     run.send_parts(f"scores-{rows}", run.roster.guest, title, send_part, alignment.parts, context, meta=meta)
+
+
+def _refuse_readable(run: Run, mine: Mine, parts: int) -> None:
+    """PolicyRefused when an only host's scores are few different numbers: the guest would read the columns off them."""
+    limit = run.party_conf.policy.min_distinct_scores
+    if len(mine.model.features) < 2 and limit > 1:
+        raise PolicyRefused(
+            f"This party's model has {len(mine.model.features)} feature, so the guest could read it off the scores.",
+            remedy="Bring more features, or set policy.min_distinct_scores to 1 in the party file.",
+        )
+    seen: set[int] = set()
+    count = 0
+    for values, size in run.parts(f"look at {mine.rows} scores", distinct_part, parts, (mine, limit)):
+        seen.update(values)
+        count += size
+    if len(seen) < min(limit, count / 2):
+        raise PolicyRefused(
+            f"The partial scores of {count:,} people are {len(seen)} different numbers, fewer than min_distinct_scores "
+            f"({limit}) of the party file: the guest could read columns off them.",
+            remedy="Bring features with more values, or lower policy.min_distinct_scores.",
+        )
+
+
+def distinct_part(context: tuple[Mine, int], part: int) -> tuple[list[int], int]:
+    """Up to ``limit`` different partial scores of one part, and its number of rows."""
+    mine, limit = context
+    plain = _concatenate([z for _, z in mine.buckets(part)])
+    return np.unique(plain)[:limit].tolist(), len(plain)
 
 
 def send_part(context: Sending, outgoing: Outgoing, part: int) -> tuple[Receipt, int]:

@@ -15,6 +15,7 @@ from fedspark.steps.load import staged_source
 PROTOCOLS = {
     "rsa": "fedspark.psi.rsa_blind",
     "ecdh": "fedspark.psi.ecdh",
+    "ot": "fedspark.psi.ot",
 }
 
 

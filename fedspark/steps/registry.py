@@ -7,7 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from fedspark.conf import StepOptions, TrainOptions
-from fedspark.errors import ConfigError, FedsparkError, NotReady, PeerError, PolicyRefused, Stopped
+from fedspark.errors import (
+    ConfigError,
+    CryptoError,
+    FedsparkError,
+    NotReady,
+    PeerError,
+    PolicyRefused,
+    Stopped,
+    TableError,
+)
 from fedspark.party import Role
 from fedspark.run import Run
 from fedspark.run.status import DONE, FAILED, RUNNING
@@ -45,6 +54,13 @@ def run_steps(run: Run, only: str | None = None) -> None:
             return
 
 
+def _is_final(error: FedsparkError, options: StepOptions) -> bool:
+    """Whether this run cannot go on at our side as it is. A source can still be mended while it is loaded."""
+    if isinstance(error, TableError):
+        return options.step != "load"
+    return isinstance(error, PeerError | PolicyRefused | CryptoError) and not isinstance(error, Stopped)
+
+
 def is_idle(run: Run, options: StepOptions) -> bool:
     """Whether this party has nothing to do in a step: an arbiter works in training only."""
     return run.role is Role.ARBITER and not isinstance(options, TrainOptions)
@@ -64,7 +80,7 @@ def _run_one(run: Run, options: StepOptions) -> None:
         raise  # the wait has written the state and the awaited object
     except FedsparkError as error:
         run.status.put(options.name, FAILED, error=type(error).__name__, message=str(error))
-        if isinstance(error, PeerError | PolicyRefused) and not isinstance(error, Stopped):
+        if _is_final(error, options):
             # Going on is impossible for good: tell the others, who would wait for us until their deadline. A notice
             # that only answers another's would keep stopping the others after that one was taken back.
             run.mailbox.stop(type(error).__name__)

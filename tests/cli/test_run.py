@@ -291,3 +291,28 @@ def test_the_paragraph_keeps_lists_of_problems_on_lines_of_their_own():
     text = commands._paragraph(ConfigError("first\nsecond"), ["check"])
     assert text == "fedspark: ConfigError: first\nsecond"
     assert isinstance(ConfigError("x"), FedsparkError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "told"),
+    [
+        (TableError, "load", False), (TableError, "train", True), (CryptoError, "train", True),
+        (PolicyRefused, "train", True), (StoreError, "train", False), (NotReady, "train", False),
+    ],
+)  # fmt: skip
+def test_the_others_are_told_when_a_run_cannot_go_on_and_only_then(example, monkeypatch, kind, step, told):
+    def fail(*_: object) -> None:
+        raise kind("It is wrong.")
+
+    example.greet()
+    monkeypatch.setattr(registry, "_function", lambda name: fail if name == step else lambda *_: None)
+    assert example.command("run", "hospital", "--wait", "0").code == kind.exit_code
+    assert any("/stop/hospital.json" in path for path in example.paths("exchange")) is told
+
+
+def test_a_workspace_is_made_for_its_user_alone(example):
+    for path in sorted((example.directory / "work").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (example.directory / "work").rmdir()
+    example.greet()
+    assert (example.directory / "work" / "hospital").stat().st_mode & 0o777 == 0o700

@@ -166,6 +166,37 @@ def test_too_few_training_people_are_refused() -> None:
         build(people(60, WIDTHS), limit=25)
 
 
+def test_fewer_training_people_than_the_partys_own_limit_are_refused() -> None:
+    federation = Federation(steps=STEPS, policy={"guest": {"min_bin_rows": 5, "min_training_rows": 100}})
+    alignment = align(federation, people(60, WIDTHS))["guest"]
+    with pytest.raises(PolicyRefused, match=r"fewer than min_training_rows \(100\)"):
+        design.build(federation.run("guest", "train"), alignment, SPLIT, 0.01)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_columns_of_which_a_combination_singles_out_one_person_are_refused(parts: int) -> None:
+    person = np.flatnonzero(people(60, WIDTHS).training(0.25))[7]
+
+    def spoil(x: np.ndarray) -> None:
+        x[:, 1] = x[:, 0]
+        x[person, 1] += 0.5
+
+    with pytest.raises(PolicyRefused, match=r"singles out one of \d+ training rows \(leverage (1\.000|0\.99)"):
+        build(changed(spoil, "host"), "host", parts=parts)
+    assert build(changed(spoil, "host"), "host", limit=1, parts=parts).width == 3
+
+
+def test_leverage_is_that_of_the_textbook(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[float] = []
+    monkeypatch.setattr(design.limits, "check_leverage", lambda largest, rows: measured.append(largest))
+    table = people(60, WIDTHS)
+    build(table, "host", parts=3)
+    x = table.features["host"][table.training(0.25)]
+    x = np.column_stack([np.ones(len(x)), x])
+    hat = x @ np.linalg.inv(x.T @ x) @ x.T
+    assert measured == [pytest.approx(np.diag(hat).max(), abs=1e-4)]
+
+
 def test_a_part_task_that_runs_twice_writes_the_same_bytes() -> None:
     federation = Federation(steps=STEPS, policy={"guest": {"min_bin_rows": 5}})
     alignment = align(federation, people(60, WIDTHS))["guest"]

@@ -143,3 +143,11 @@ def test_a_host_with_too_few_common_people_refuses_to_go_on(protocol: str):
     error = error_of(federation, protocol)
     assert isinstance(error, PolicyRefused)
     assert "min_intersection is 21" in error.message
+
+
+def test_a_guest_with_more_ids_than_a_host_allows_is_refused_before_the_salt_is_known(protocol: str):
+    federation = Federation(policy={"host": {"max_peer_rows": 39}})
+    error = error_of(federation, protocol)
+    assert isinstance(error, PolicyRefused)
+    assert "guest brings 40 ids; this party's limit max_peer_rows is 39" in error.message
+    assert tags_sent(federation) <= {"size", "nonce"}

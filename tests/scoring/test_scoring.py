@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedspark.buckets import SparkRunner
-from fedspark.errors import Mismatch, StoreError, TableError
+from fedspark.errors import Mismatch, PolicyRefused, StoreError, TableError
 from fedspark.evaluation import ScoreCounts, probability
 from fedspark.models.artifact import Feature, ModelPart, TrainingSplit
 from fedspark.models.split import Rows
@@ -63,9 +63,9 @@ def clear_scores(table: People, parts: dict[str, ModelPart]) -> dict[str, float]
 
 
 class Scene:
-    def __init__(self, hosts: int, **settings: Any) -> None:
+    def __init__(self, hosts: int, table: People | None = None, **settings: Any) -> None:
         self.federation = Federation(hosts=hosts, steps=STEPS, **settings)
-        self.table = people(60, WIDTHS[hosts])
+        self.table = table or people(60, WIDTHS[hosts])
         self.parts = parts_of_a_model(self.table)
         self.alignments: dict[str, Alignment] = align(self.federation, self.table)
 
@@ -105,6 +105,31 @@ def test_score_files_hold_every_person_once_with_the_score_of_the_whole_model(ho
         np.testing.assert_allclose(tables["score"].to_numpy(), z, atol=1e-9)
         np.testing.assert_allclose(tables["probability"].to_numpy(), probability(z), atol=1e-9)
     assert files.rows == 60
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_an_only_host_does_not_send_scores_that_are_few_different_numbers(hosts: int) -> None:
+    table = people(60, WIDTHS[hosts])
+    table = replace(table, features={name: np.sign(x) for name, x in table.features.items()})
+    policy = {name: {"min_distinct_scores": 20} for name in ("guest", "host", "host1", "host2")}
+    scene = Scene(hosts, table, policy=policy)
+    if hosts == 1:
+        with pytest.raises(PolicyRefused, match=r"60 people are 15 different numbers.*min_distinct_scores \(20\)"):
+            scene.predict()
+        assert not any("scores-all" in name for name in scene.federation.objects(scene.federation.exchange))
+    else:  # the guest learns sums only
+        assert scene.predict().rows == 60
+
+
+def test_an_only_host_with_one_feature_does_not_send_scores() -> None:
+    scene = Scene(1, policy={"host": {"min_distinct_scores": 2}})
+    scene.parts["host"] = replace_features(scene.parts["host"], 1)
+    with pytest.raises(PolicyRefused, match="1 feature, so the guest could read it off"):
+        scene.predict()
+
+
+def replace_features(part: ModelPart, count: int) -> ModelPart:
+    return part.model_copy(update={"features": part.features[:count]})
 
 
 def test_the_manifest_names_every_file_and_success_is_written_last() -> None:

@@ -15,18 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from fedspark.buckets import BucketFile
-from fedspark.errors import PolicyRefused, TableError
+from fedspark.errors import TableError
 from fedspark.models.artifact import FEATURE
 from fedspark.models.split import Rows, Split
-from fedspark.models.vertical_lr import maths
+from fedspark.models.vertical_lr import limits, maths
 from fedspark.models.vertical_lr.maths import Floats, Int32s, Int64s, Majority, Moments
 from fedspark.party import Role
 from fedspark.psi.align import Alignment, PartFiles
 from fedspark.run import Run
 
 INTERCEPT = "(intercept)"
-
-_DOMINATES = 0.9  # share of a column's variance in one row, whose term is then 3 times what all others add up to
 
 
 @dataclass(frozen=True)
@@ -162,16 +160,12 @@ def _statistics(run: Run, source: Source, parts: int, limit: int) -> dict[str, A
     found: list[Profile] = run.parts("statistics of training rows", profile_part, parts, source)
     moments = maths.merged((profile.moments for profile in found), len(source.features))
     unusable = np.sum([profile.unusable for profile in found], axis=0)
-    _check_values(source.features, moments, unusable)
-    if moments.rows < 2 * limit:
-        raise PolicyRefused(
-            f"Only {moments.rows:,} people train, fewer than twice min_bin_rows ({limit}) of the party file.",
-            remedy="Match more people or lower policy.min_bin_rows.",
-        )
+    limits.check_values(source.features, moments, unusable)
+    limits.check_rows(moments.rows, run.party_conf.policy)
     if source.label:
-        _check_classes(sum(profile.positives for profile in found), moments.rows, limit)
+        limits.check_classes(sum(profile.positives for profile in found), moments.rows, limit)
     if limit > 1:
-        _check_outliers(source.features, moments)
+        limits.check_outliers(source.features, moments)
     scales = moments.deviation
     order = hashlib.sha256("".join(f"{profile.moments.rows}:{profile.order};" for profile in found).encode())
     return {
@@ -182,62 +176,6 @@ def _statistics(run: Run, source: Source, parts: int, limit: int) -> dict[str, A
         "rows": moments.rows,
         "order": order.hexdigest(),
     }
-
-
-def _check_values(features: Sequence[str], moments: Moments, unusable: Int64s) -> None:
-    if moments.rows == 0:
-        raise TableError("No person trains: the intersection is empty or all of it validates.")
-    bad = [f"{name} ({count:,})" for name, count in zip(features, unusable, strict=True) if count]
-    if bad:
-        raise TableError(
-            f"Features have missing or infinite values in the {moments.rows:,} training rows: {', '.join(bad)}.",
-            remedy="Fill them in at the source, or leave the columns out.",
-        )
-    huge = [name for name, squares in zip(features, moments.squares, strict=True) if not np.isfinite(squares)]
-    if huge:
-        raise TableError(
-            f"Values of {', '.join(huge)} are so large that their variance is not a finite number.",
-            remedy="Look for placeholder values, or rescale the column.",
-        )
-    constant = [name for name, low, high in zip(features, moments.low, moments.high, strict=True) if low == high]
-    if constant:
-        raise TableError(
-            f"Features have one value only in the {moments.rows:,} training rows: {', '.join(constant)}.",
-            remedy="Leave them out of features in the party file.",
-        )
-    if len(features) >= moments.rows:
-        raise TableError(
-            f"There are {len(features)} features for {moments.rows:,} training rows; more rows are needed.",
-            remedy="Match more people or choose fewer features.",
-        )
-
-
-def _check_outliers(features: Sequence[str], moments: Moments) -> None:
-    """Refuse columns in which one row outweighs all others: the sign of their sum X'y is that person's label."""
-    furthest = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
-    found = [name for name, share in zip(features, furthest**2 / moments.squares, strict=True) if share > _DOMINATES]
-    if found:
-        raise PolicyRefused(
-            f"One of {moments.rows:,} training rows outweighs all others in {', '.join(found)}: sums over such a "
-            f"column would tell about this person.",
-            remedy="Cap outliers, take logarithms, or leave the column out (min_bin_rows: 1 in the party file's policy "
-            "allows it).",
-        )
-
-
-def _check_classes(positives: int, rows: int, limit: int) -> None:
-    negatives = rows - positives
-    if not positives or not negatives:
-        raise TableError(
-            f"All {rows:,} training rows have label {int(positives > 0)}; both classes are needed.",
-            remedy="Check the label column and the intersection.",
-        )
-    if min(positives, negatives) < limit:
-        raise PolicyRefused(
-            f"Only {min(positives, negatives)} training rows have label {int(positives < negatives)}, fewer than "
-            f"min_bin_rows ({limit}) of the party file: a host could tell from its gradient whose they are.",
-            remedy="Match more people or lower policy.min_bin_rows.",
-        )
 
 
 # ---- second pass: the design matrix ---------------------------------------------------------------------------------
@@ -300,6 +238,7 @@ def _design(run: Run, writing: Writing, parts: int, l2: float, limit: int) -> di
     found: list[Written] = run.parts("prepare training rows", write_design_part, parts, writing)
     rows = sum(part.rows for part in found)
     _check_rare_columns(run, writing, found, limit)
+    _check_leverage(run, writing, found, limit)
     penalty = _penalty(len(writing.columns), writing.source.label, l2)
     block = sum(part.gram for part in found) / (4 * rows) + np.diag(penalty)
     inverse = maths.inverse_block(block, [*writing.source.features, INTERCEPT])
@@ -307,7 +246,6 @@ def _design(run: Run, writing: Writing, parts: int, l2: float, limit: int) -> di
 
 
 def _check_rare_columns(run: Run, writing: Writing, found: Sequence[Written], limit: int) -> None:
-    """Refuse columns in which fewer than ``limit`` rows differ from the commonest value: such sums speak of persons."""
     rows = sum(part.rows for part in found)
     suspects: dict[int, int] = {}
     for index in range(len(writing.columns)):
@@ -320,18 +258,8 @@ def _check_rare_columns(run: Run, writing: Writing, found: Sequence[Written], li
         return
     counting = Counting(writing.files, suspects)
     counts = np.sum(run.parts("count common values", count_part, len(found), counting), axis=0)
-    rare = {
-        writing.columns[index].name: rows - int(count)
-        for index, count in zip(suspects, counts, strict=True)
-        if rows - int(count) < limit
-    }
-    if rare:
-        listed = ", ".join(f"{name} ({count})" for name, count in rare.items())
-        raise PolicyRefused(
-            f"Too few training rows differ from the commonest value of a column: {listed}; min_bin_rows of the party "
-            f"file is {limit}. Sums over such a column would tell about single persons.",
-            remedy="Leave these columns out, merge rare values or cap outliers, or lower policy.min_bin_rows.",
-        )
+    names = [writing.columns[index].name for index in suspects]
+    limits.check_rare({name: rows - int(count) for name, count in zip(names, counts, strict=True)}, limit)
 
 
 @dataclass(frozen=True)
@@ -346,3 +274,27 @@ def count_part(counting: Counting, part: int) -> list[int]:
     """How many rows of one part hold the given value, per column asked for."""
     table = counting.files.read(part).read_all([f"x{index}" for index in counting.values])
     return [int((table[f"x{index}"].to_numpy() == value).sum()) for index, value in counting.values.items()]
+
+
+def _check_leverage(run: Run, writing: Writing, found: Sequence[Written], limit: int) -> None:
+    width = len(writing.columns)
+    if limit == 1 or width < 2:
+        return
+    gram = np.sum([part.gram for part in found], axis=0)[:width, :width]
+    measuring = Measuring(writing.files, tuple(map(tuple, np.linalg.pinv(gram, hermitian=True).tolist())))
+    rows = sum(part.rows for part in found)
+    limits.check_leverage(max(run.parts("measure leverage", leverage_part, len(found), measuring)) + 1 / rows, rows)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Context of `leverage_part`: the (pseudo-)inverse of X'X over all training rows."""
+
+    files: PartFiles
+    inverse: tuple[tuple[float, ...], ...]
+
+
+def leverage_part(measuring: Measuring, part: int) -> float:
+    """The largest x (X'X)^-1 x' of the rows of one part: how far one row decides its own fitted value."""
+    x = read_design_part(measuring.files, part, intercept=False)[0] / 2.0**maths.X_FRACTION
+    return float(np.einsum("ij,jk,ik->i", x, np.array(measuring.inverse), x).max(initial=0.0))
