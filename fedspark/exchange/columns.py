@@ -17,14 +17,26 @@ Values = npt.NDArray[np.uint8]
 
 def pack_values(name: str, values: Values) -> bytes:
     """An Arrow IPC stream of one batch with the fixed-size-binary column ``name``; equal values, equal bytes."""
-    rows, width = values.shape
-    buffer = pa.py_buffer(np.ascontiguousarray(values))
-    return _write(name, pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, buffer]))
+    return _write(name, values_array(values))
 
 
 def unpack_values(data: bytes, name: str, rows: int, width: int) -> Values:
     """uint8[rows, width] as sent by a peer; Mismatch when column, type or number of rows is another."""
-    column = _read(data, name, pa.binary(width), rows)
+    return values_of(_read(data, name, pa.binary(width), rows))
+
+
+def values_array(values: Values) -> pa.Array:
+    """The same values as Arrow fixed-size binary, not copied."""
+    rows, width = values.shape
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, buffer])
+
+
+def values_of(column: pa.Array | pa.ChunkedArray) -> Values:
+    """The values of a fixed-size-binary column without nulls, not copied where they lie together."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    rows, width = len(column), column.type.byte_width
     buffer = column.buffers()[1]
     raw = np.frombuffer(buffer, np.uint8) if buffer is not None else np.zeros(0, np.uint8)
     return raw[column.offset * width : (column.offset + rows) * width].reshape(rows, width)

@@ -6,7 +6,7 @@ are the same:
 
 | tag | from -> to | content | rows | bytes per row |
 |---|---|---|---|---|
-| tags | host -> guest | 96-bit tags, dummies random; sorted in each bucket | host | 12 |
+| tags | host -> guest | tags, dummies random; sorted in each bucket | host | 12, with ot 7 to 11 |
 | matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
 | result | guest -> host | {rows} of the intersection | | |
 
@@ -25,7 +25,7 @@ import pyarrow as pa
 from fedspark.crypto.hashing import TAG_BYTES, tag96
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import Mismatch, PeerError
-from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values
+from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.psi.agree import receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, finish, part_files
@@ -90,7 +90,11 @@ class Pair:
 
     def ids(self, part: int) -> list[list[str]]:
         """Our ids of one part, bucket by bucket in digest order."""
-        return [bucket["key"].to_pylist() for bucket in _tables(self.prepared, part, ["key"])]
+        return [bucket["key"].to_pylist() for bucket in bucket_tables(self.prepared, part, ["key"])]
+
+    def digests(self, part: int) -> list[Values]:
+        """The digests (uint8[rows, 16], ascending) of the same ids."""
+        return [values_of(bucket["digest"]) for bucket in bucket_tables(self.prepared, part, ["digest"])]
 
     def bucket_key(self, part: int, index: int) -> bytes:
         """The subkey of one bucket, the part's ``index``-th."""
@@ -121,9 +125,17 @@ def write_tags(
     pair: Pair, order: PartFiles, outgoing: Outgoing, part: int, tags: Iterable[Values]
 ) -> tuple[Receipt, None]:
     """Send a host's tags of one part, given bucket by bucket, and keep in ``order`` which row each belongs to."""
+    padded = pair.plan.padded[pair.host]
+    sealed = (sort_tags(mine, pair.bucket_key(part, index), padded) for index, mine in enumerate(tags))
+    return write_sorted(order, outgoing, part, sealed)
+
+
+def write_sorted(
+    order: PartFiles, outgoing: Outgoing, part: int, sealed: Iterable[tuple[Values, np.ndarray]]
+) -> tuple[Receipt, None]:
+    """The same for tags that are filled up and sorted; each bucket with the rows (int32, -1: dummy) of its places."""
     columns, orders = [], []
-    for index, mine in enumerate(tags):
-        column, rows = sort_tags(mine, pair.bucket_key(part, index), pair.plan.padded[pair.host])
+    for column, rows in sealed:
         columns.append(column)
         orders.append(pa.table({"row": rows}))
     order.write(part, orders)
@@ -135,6 +147,13 @@ def find_places(pair: Pair, tags: Incoming, places: PartFiles, part: int, mine: 
     padded = pair.plan.padded[pair.host]
     theirs = unpack_values(tags.read(part), "tags", pair.plan.values_per_part(pair.host), TAG_BYTES)
     found = [find_tags(own, theirs[index * padded : (index + 1) * padded]) for index, own in enumerate(mine)]
+    return write_places(places, part, found)
+
+
+def write_places(places: PartFiles, part: int, found: Sequence[np.ndarray]) -> int:
+    """Keep where our rows of one part lie among a host's tags (int32, -1 for nowhere), bucket by bucket; returns how
+    many do.
+    """
     places.write(part, [pa.table({"place": bucket}) for bucket in found])
     return sum(int((bucket >= 0).sum()) for bucket in found)
 
@@ -160,7 +179,7 @@ def keep_part(keeping: Keeping, part: int) -> int:
     pair = keeping.pair
     flags = unpack_flags(keeping.matched.read(part), "matched", pair.plan.values_per_part(pair.host))
     padded, masks = pair.plan.padded[pair.host], []
-    orders = [table["row"].to_numpy() for table in _tables(keeping.order, part)]
+    orders = [table["row"].to_numpy() for table in bucket_tables(keeping.order, part)]
     for index, order in enumerate(orders):
         rows = order[flags[index * padded : (index + 1) * padded]]
         if (rows < 0).any():
@@ -176,12 +195,16 @@ def keep_part(keeping: Keeping, part: int) -> int:
 
 def _joined(joining: Joining, part: int) -> list[tuple[Mask, dict[str, np.ndarray]]]:
     """For every bucket: which of our rows all hosts have, and the places of our rows among each host's tags."""
-    by_host = {host: [t["place"].to_numpy() for t in _tables(files, part)] for host, files in joining.places.items()}
+    by_host = {
+        host: [table["place"].to_numpy() for table in bucket_tables(files, part)]
+        for host, files in joining.places.items()
+    }
     buckets = [dict(zip(by_host, places, strict=True)) for places in zip(*by_host.values(), strict=True)]
     return [(np.logical_and.reduce([place >= 0 for place in places.values()]), places) for places in buckets]
 
 
-def _tables(files: PartFiles, part: int, columns: Sequence[str] | None = None) -> list[pa.Table]:
+def bucket_tables(files: PartFiles, part: int, columns: Sequence[str] | None = None) -> list[pa.Table]:
+    """The tables of one part file, bucket by bucket."""
     source = files.read(part)
     return [source.read(index, columns) for index in range(source.buckets)]
 

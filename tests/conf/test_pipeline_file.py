@@ -62,7 +62,8 @@ extra: 1
         "file.yaml:6: parties.arbitre: unknown key; valid here: guest, hosts, arbiter. Did you mean 'arbiter'?",
         "file.yaml:11: steps[1].table: 'patient' is not loaded by an earlier step; loaded so far: patients."
         " Did you mean 'patients'?",
-        "file.yaml:12: steps[1].key_bitz: unknown key; valid here: step, name, table, protocol, key_bits, bucket_rows."
+        "file.yaml:12: steps[1].key_bitz: unknown key; valid here: step, name, table, protocol, key_bits,"
+        " field_bits, bucket_rows."
         " Did you mean 'key_bits'?",
         "file.yaml:13: steps[2].step: unknown step; valid: load, psi, train, evaluate, predict (found 'trane')."
         " Did you mean 'train'?",
@@ -156,6 +157,20 @@ def test_a_protocol_without_rsa_has_no_key_bits(write, pipeline_text, refused_pi
     assert (step.protocol, step.key_bits) == ("ecdh", None)
     message = refused_pipeline(ecdh.replace("protocol: ecdh", "protocol: ecdh\n    key_bits: 2048"))
     assert "steps[1].key_bits: belongs to protocol rsa; ecdh has keys of one size (found 2048)" in message
+
+
+def test_only_the_ot_protocol_has_a_field(write, pipeline_text, refused_pipeline):
+    text = pipeline_text.replace("step: psi", "step: psi\n    protocol: ot")
+    step = load_pipeline(write(text)).step("psi")
+    assert isinstance(step, PsiOptions)
+    assert (step.protocol, step.key_bits, step.field_bits) == ("ot", None, 2)
+    said = text.replace("protocol: ot", "protocol: ot\n    field_bits: 2")
+    assert load_pipeline(write(said)).digest() == load_pipeline(write(text)).digest()
+    assert "steps[1].field_bits:" in refused_pipeline(text.replace("protocol: ot", "protocol: ot\n    field_bits: 3"))
+    message = refused_pipeline(text.replace("protocol: ot", "protocol: ecdh\n    field_bits: 4"))
+    assert "steps[1].field_bits: belongs to protocol ot; ecdh has no such field (found 4)" in message
+    message = refused_pipeline(text.replace("protocol: ot", "protocol: ot\n    key_bits: 2048"))
+    assert "steps[1].key_bits: belongs to protocol rsa; ot has keys of one size (found 2048)" in message
 
 
 def test_the_order_of_steps_is_compared_too(write, pipeline_text):

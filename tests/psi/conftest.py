@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from fedspark.psi import ot
 from fedspark.steps.psi import PROTOCOLS
 
 
 @pytest.fixture(scope="session", params=sorted(PROTOCOLS))
-def protocol(request: pytest.FixtureRequest) -> str:
-    """Every protocol that a pipeline file can name, one after the other."""
-    return request.param
+def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every protocol that a pipeline file can name, one after the other; all with parts of one bucket, so that small
+    tables have several.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ot, "BUCKETS_PER_PART", 1)
+        yield request.param

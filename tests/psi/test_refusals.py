@@ -10,7 +10,7 @@ import pytest
 
 from fedspark.errors import FedsparkError, Mismatch, PeerError, PolicyRefused, TableError, Tampered
 from fedspark.exchange.columns import pack_flags
-from fedspark.psi import matching
+from fedspark.psi import matching, ot
 from fedspark.psi.agree import agree
 from fedspark.run import Run
 from tests.federation import Federation
@@ -83,24 +83,28 @@ def test_a_table_that_changes_during_a_run_is_refused():
 
 
 def test_tags_that_are_not_sorted_are_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
-    original = matching.sort_tags
+    module, name = (ot.tags, "seal") if protocol == "ot" else (matching, "sort_tags")
+    original = getattr(module, name)
 
     def sort_tags(*arguments: Any) -> Any:
         tags, order = original(*arguments)
         return tags[::-1], order[::-1]
 
-    monkeypatch.setattr(matching, "sort_tags", sort_tags)
+    monkeypatch.setattr(module, name, sort_tags)
     error = error_of(Federation(), protocol)
     assert isinstance(error, PeerError)
     assert "do not ascend" in error.message
 
 
 def test_a_part_with_fewer_values_than_agreed_is_refused(monkeypatch: pytest.MonkeyPatch, protocol: str):
-    original = module_of(protocol).blind_bucket
-    monkeypatch.setattr(module_of(protocol), "blind_bucket", lambda *arguments: original(*arguments)[1:])
+    original = module_of(protocol).pack_values
+    monkeypatch.setattr(module_of(protocol), "pack_values", lambda name, values: original(name, values[1:]))
+    if protocol == "ot":  # what the guest stores for itself is complete
+        monkeypatch.setattr(ot, "_stored", lambda files, part, tables: tables)
     error = error_of(Federation(), protocol)
     assert isinstance(error, Mismatch)
-    assert "has 39 rows, and 40 were agreed" in error.message
+    rows = {"rsa": 40, "ecdh": 40, "ot": 1510}[protocol]
+    assert f"has {rows - 1:,} rows, and {rows:,} were agreed" in error.message
 
 
 # ---- the result ------------------------------------------------------------------------------------------------------

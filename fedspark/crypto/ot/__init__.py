@@ -9,10 +9,10 @@
         trees           grow, puncture                all seeds but one
         codewords       BucketLabel, cells, codewords public functions of a digest
         okvs            solve                         the table that decodes to codewords
-    tags            seal, match                       what the sender sends, and who finds it
+    tags            seal, find                       what the sender sends, and who finds it
     kernels         fastest, compiled                 numba where it is installed, numpy otherwise: same bits
 
 A run, per direction: ``parameters.choose``; ``vole.start`` (sender) -> ``vole.answer`` (receiver) -> ``vole.finish``;
 then for every bucket ``oprf.encode`` -> stored -> ``Pads.mask`` -> ``Sender.outputs`` -> ``tags.seal`` ->
-``tags.match`` with ``Pads.outputs``.
+``tags.find`` with ``Pads.outputs``.
 """

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from fedspark.crypto.ot import kernels_numpy
 from fedspark.errors import CryptoError
 
+_WORTH_LOADING = 1 << 20
 _LOG = logging.getLogger("fedspark.crypto.ot")
 
 Words = npt.NDArray[np.uint64]
@@ -71,6 +72,13 @@ def fastest() -> Kernels:
             ) from None
         _LOG.info("numba is not installed: bits, tables and row hashes run in numpy, about twice as slowly.")
         return _numpy()
+
+
+def suited(rows: int) -> Kernels:
+    """The kernels for a process that handles about ``rows`` rows: numpy's below a million, where loading compiled code
+    (0.4 s; 3 s the first time on a machine) costs more than it saves.
+    """
+    return fastest() if rows >= _WORTH_LOADING or os.environ.get("FEDSPARK_KERNELS") else _numpy()
 
 
 @cache

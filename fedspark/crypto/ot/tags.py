@@ -19,8 +19,9 @@ _LARGEST_RUN = 8  # tags with equal first 8 bytes: chance gives two once in many
 Bytes = npt.NDArray[np.uint8]
 
 
-def seal(parameters: Parameters, outputs: Bytes, key: bytes) -> Bytes:
-    """Sender: the tags of a bucket, uint8[sender_capacity, tag_bytes], in ascending order, dummies among them.
+def seal(parameters: Parameters, outputs: Bytes, key: bytes) -> tuple[Bytes, npt.NDArray[np.int32]]:
+    """Sender: the tags of a bucket, uint8[sender_capacity, tag_bytes], in ascending order, dummies among them; and for
+    each place the row of ``outputs`` that it belongs to, int32[sender_capacity], -1 for a dummy. The rows stay here.
 
     ``key`` is 32 secret bytes for this bucket and attempt; dummies are a function of it and of the outputs. Raises
     CryptoError for outputs of another width or above the capacity.
@@ -36,13 +37,14 @@ def seal(parameters: Parameters, outputs: Bytes, key: bytes) -> Bytes:
     drawn = stream.bytes(missing * parameters.tag_bytes)
     dummies = np.frombuffer(drawn, np.uint8).reshape(missing, parameters.tag_bytes)
     every = np.concatenate([outputs, dummies])
-    return np.take(every, _ascending(*_numbers(every)), axis=0)
+    order = _ascending(*_numbers(every))
+    return np.take(every, order, axis=0), np.where(order < len(outputs), order, -1).astype(np.int32)
 
 
-def match(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np.bool_]:
-    """Which of this party's outputs are among the peer's tags, bool[N].
+def find(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np.int32]:
+    """The place of each of this party's outputs among the peer's tags, int32[N], -1 for one that is not there.
 
-    Raises CryptoError unless the tags have the agreed width and count, ascend and differ.
+    Raises CryptoError unless the tags have the agreed width and count and ascend strictly.
     """
     _check(parameters, outputs, "outputs")
     _check(parameters, tags, "tags")
@@ -53,18 +55,20 @@ def match(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np
         )
     high, low = _numbers(tags)
     equal_high = high[:-1] == high[1:]
-    if not ((high[:-1] < high[1:]) | (equal_high & (low[:-1] <= low[1:]))).all():
-        raise CryptoError("The tags of a bucket are not in ascending order.", remedy="Nothing was used; ask the peer.")
+    if not ((high[:-1] < high[1:]) | (equal_high & (low[:-1] < low[1:]))).all():
+        raise CryptoError("The tags of a bucket do not ascend.", remedy="Nothing was used; ask the peer.")
     repeats = _longest_run(equal_high)
     if repeats > _LARGEST_RUN:
-        raise CryptoError("The tags of a bucket repeat each other.", remedy="Nothing was used; ask the peer.")
+        raise CryptoError("The tags of a bucket resemble each other.", remedy="Nothing was used; ask the peer.")
     mine, mine_low = _numbers(outputs)
     order = np.argsort(mine)  # neighbours in the tags are looked up together: they share cache lines
-    found = np.zeros(len(outputs), bool)
-    at = np.searchsorted(high, mine[order])
+    mine, mine_low = mine[order], mine_low[order]
+    found = np.full(len(outputs), -1, np.int32)
+    at = np.searchsorted(high, mine)
     for step in range(1 + repeats):
         place = np.minimum(at + step, len(tags) - 1)
-        found[order] |= (high[place] == mine[order]) & (low[place] == mine_low[order])
+        hit = (high[place] == mine) & (low[place] == mine_low)
+        found[order[hit]] = place[hit]
     return found
 
 

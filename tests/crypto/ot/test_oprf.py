@@ -51,9 +51,9 @@ def test_common_ids_have_equal_outputs_and_others_do_not(
     message, mine, theirs = evaluated(parameters, deal(parameters), label, y, x, kernels)
     assert message.nbytes == parameters.bytes_received
     common = {row.tobytes() for row in y} & {row.tobytes() for row in x}
-    sent = tags.seal(parameters, theirs, SECRET)
+    sent, _ = tags.seal(parameters, theirs, SECRET)
     assert sent.nbytes == parameters.bytes_sent
-    found = tags.match(parameters, mine, sent)
+    found = tags.find(parameters, mine, sent) >= 0
     assert {row.tobytes() for row in y[found]} == common
     back = {a.tobytes(): b.tobytes() for a, b in zip(theirs, x, strict=True)}
     assert {back[row.tobytes()] for row in mine[found]} == common
@@ -106,7 +106,7 @@ def test_any_two_sets_meet_in_their_intersection(
     pool = digests(61, "any sets")
     y, x = (pool[sorted(chosen)] for chosen in (mine, theirs))
     _, ours, others = evaluated(parameters, deal(parameters), label, y, x, kernels_numpy)
-    found = tags.match(parameters, ours, tags.seal(parameters, others, SECRET))
+    found = tags.find(parameters, ours, tags.seal(parameters, others, SECRET)[0]) >= 0
     assert {k for k, hit in zip(sorted(mine), found, strict=True) if hit} == mine & theirs
 
 
@@ -150,7 +150,8 @@ def test_the_sender_hears_its_own_message_only(deal: Deal, digests: Digests) -> 
     sender = Sender(parameters, sender_keys, kernels_numpy)
     for wrong_label, wrong in ((BucketLabel(CONTEXT, 1), message), (label, np.roll(message, 1, axis=0))):
         outputs = sender.outputs(wrong_label, y, wrong)
-        assert not tags.match(parameters, pads.outputs(y), tags.seal(parameters, outputs, SECRET)).any()
+        sent, _ = tags.seal(parameters, outputs, SECRET)
+        assert (tags.find(parameters, pads.outputs(y), sent) == -1).all()
 
 
 def test_messages_of_another_shape_are_refused(deal: Deal, digests: Digests) -> None:
@@ -175,13 +176,16 @@ def test_messages_of_another_shape_are_refused(deal: Deal, digests: Digests) -> 
 def test_tags_are_padded_and_ascending_whatever_the_order_of_rows(capacity: int) -> None:
     parameters = choose(2, 4, 1000, capacity)
     outputs = np.random.default_rng(3).integers(0, 256, (capacity // 2, parameters.tag_bytes), dtype=np.uint8)
-    sent = tags.seal(parameters, outputs, SECRET)
+    sent, rows_of = tags.seal(parameters, outputs, SECRET)
     assert sent.shape == (capacity, parameters.tag_bytes)
     rows = [row.tobytes() for row in sent]
     assert rows == sorted(rows)
     assert {row.tobytes() for row in outputs} <= set(rows)
-    assert np.array_equal(sent, tags.seal(parameters, outputs, SECRET))
-    assert tags.match(parameters, outputs, sent).all()
+    assert np.array_equal(sent, tags.seal(parameters, outputs, SECRET)[0])
+    places = tags.find(parameters, outputs, sent)
+    assert np.array_equal(sent[places], outputs)
+    assert np.array_equal(rows_of[places], np.arange(len(outputs)))
+    assert (rows_of == -1).sum() == capacity - len(outputs)
 
 
 def test_tags_that_share_their_first_eight_bytes_are_told_apart() -> None:
@@ -189,27 +193,35 @@ def test_tags_that_share_their_first_eight_bytes_are_told_apart() -> None:
     assert parameters.tag_bytes == 10
     rows = [b"\x05" * 8 + bytes([k, 0]) for k in (9, 3, 7)] + [b"\x04" * 10, b"\x06" * 10, b"\x07" * 10]
     outputs = np.array([list(row) for row in rows], np.uint8)
-    sent = tags.seal(parameters, outputs, SECRET)
+    sent, _ = tags.seal(parameters, outputs, SECRET)
     assert [row.tobytes() for row in sent] == sorted(row.tobytes() for row in outputs)
     mine = outputs.copy()
     mine[1, -1] ^= 1
-    assert tags.match(parameters, mine, sent).tolist() == [True, False, True, True, True, True]
+    assert tags.find(parameters, mine, sent).tolist() == [3, -1, 2, 0, 4, 5]
 
 
 def test_wrong_tags_are_refused() -> None:
     parameters = choose(2, 1, 100, 20)
     outputs = np.random.default_rng(4).integers(0, 256, (20, parameters.tag_bytes), dtype=np.uint8)
-    sent = tags.seal(parameters, outputs, SECRET)
+    sent, _ = tags.seal(parameters, outputs, SECRET)
     for wrong, text in (
-        (sent[::-1], "ascending"),
+        (sent[::-1], "do not ascend"),
         (sent[1:], "20 tags, got 19"),
         (sent[:, 1:], "uint8"),
-        (np.repeat(sent[:1], 20, axis=0), "repeat"),
+        (np.repeat(sent[:1], 20, axis=0), "do not ascend"),
     ):
         with pytest.raises(CryptoError, match=text):
-            tags.match(parameters, outputs, wrong)
+            tags.find(parameters, outputs, wrong)
     with pytest.raises(CryptoError, match="more ids"):
         tags.seal(parameters, np.repeat(outputs, 2, axis=0), SECRET)
+
+
+def test_tags_that_would_make_the_search_long_are_refused() -> None:
+    parameters = choose(2, 1 << 20, 1 << 16, 20)
+    alike = np.zeros((20, parameters.tag_bytes), np.uint8)
+    alike[:, -1] = np.arange(20)
+    with pytest.raises(CryptoError, match="resemble"):
+        tags.find(parameters, alike, alike)
 
 
 # ---- set-up ------------------------------------------------------------------------------------------------------
