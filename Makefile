@@ -61,7 +61,10 @@ venv:
 
 bench: setup  ## measure, side by side with the peers (BENCH_ARGS="--rows 100000"); prints JSON lines
 	@bash .ci/setup peers || echo "bench: peers that are not installed are reported as absent" >&2
+	@bash .ci/setup spu || true
 	@$(IN) python -m benchmarks.psi --protocol rsa $(BENCH_ARGS)
+	@$(IN) python -m benchmarks.psi --protocol ecdh --phase crypto $(BENCH_ARGS)
+	@$(IN) python -m benchmarks.psi --protocol ot --phase crypto $(BENCH_ARGS)
 	@$(IN) python -m benchmarks.paillier $(BENCH_ARGS)
 	@$(IN) python -m benchmarks.lr $(BENCH_ARGS)
 

@@ -1,10 +1,11 @@
-"""Private set intersection, per id and party: ``python -m benchmarks.psi --rows 2000 --protocol rsa``.
+"""Private set intersection, per id and party: ``python -m benchmarks.psi --rows 100000 --protocol ot``.
 
-Case ``rsa`` goes end to end: two party processes, each with a Spark session, from Parquet id tables to aligned part
-files. Case ``rsa-crypto`` (``--phase crypto``) is the protocol's pure functions. Both parties have as many ids, every
-second one in common. CPU time is per id of a party, the mean of both; bytes are those of both directions. Peers:
-openmined-psi (ECDH), and for the crypto phase the bare modular powers of the same rows, as a floor:
-``libcrypto-powers``, ``powmod-sec-powers``.
+Cases ``rsa``, ``ecdh``, ``ot`` go end to end: two party processes, each with a Spark session, from Parquet id tables to
+aligned part files. Cases ``rsa-crypto`` and so on (``--phase crypto``) are the protocol's pure functions. Both parties
+have as many ids, every second one in common. CPU time is per id of a party, the mean of both; bytes are those of both
+directions. Peers: openmined-psi and fate_utils (ECDH), SecretFlow's spu (RR22, KKRT, ECDH); for the crypto phase of RSA
+also the bare modular powers of the same rows, as a floor: ``libcrypto-powers``, ``powmod-sec-powers``. spu reads and
+writes CSV files; beside it ``ot-crypto`` does so too (``"scope": "csv"``).
 """
 
 from __future__ import annotations
@@ -29,9 +30,19 @@ class Protocol:
     end_to_end: str = "benchmarks.ours.psi_end_to_end"
 
 
-PROTOCOLS = {"rsa": Protocol("benchmarks.ours.psi_rsa")}
+PROTOCOLS = {
+    "rsa": Protocol("benchmarks.ours.psi_rsa"),
+    "ecdh": Protocol("benchmarks.ours.psi_ecdh"),
+    "ot": Protocol("benchmarks.ours.psi_ot"),
+}
+SPU = {
+    f"spu-{protocol}": Peer(f"spu {protocol.upper()}", "benchmarks.peers.spu", "spu.psi", (".venv.spu",))
+    for protocol in ("rr22", "kkrt", "ecdh")
+}
 PEERS = {
     "openmined-psi": Peer("openmined-psi", "benchmarks.peers.openmined", "private_set_intersection.python"),
+    "fate-utils": Peer("fate_utils", "benchmarks.peers.fate", "fate_utils.psi"),
+    **SPU,
 }
 FLOORS = {
     "libcrypto-powers": Peer("libcrypto powers", "benchmarks.ours.powers"),
@@ -47,22 +58,29 @@ def main() -> None:
         cases = []
         for phase in ("crypto", "end-to-end"):
             if options.phase in (phase, "all"):
-                cases += _crypto(options) if phase == "crypto" else _end_to_end(options, Path(folder))
+                cases += (_crypto if phase == "crypto" else _end_to_end)(options, Path(folder))
         print_cases(cases, options.repeats)
 
 
-def _crypto(options: Any) -> list[Case]:
-    config = {"rows": options.rows, "bits": options.bits, "protocol": options.protocol}
-    case = Case("psi", f"{options.protocol}-crypto", PROTOCOLS[options.protocol].crypto, config)
-    return [_against(case, peer, "crypto", options.bits) for peer in chosen_peers(options.peer, PEERS | FLOORS)]
+def _crypto(options: Any, folder: Path) -> list[Case]:
+    known = PEERS | FLOORS if options.protocol == "rsa" else PEERS
+    return [
+        _against(options, _csv_config(options, folder, peer), peer, "crypto")
+        for peer in chosen_peers(options.peer, known)
+    ]
+
+
+def _csv_config(options: Any, folder: Path, peer: Peer) -> dict[str, Any]:
+    config = _config(options)
+    if options.protocol == "ot" and peer in SPU.values():
+        config["csv"] = {name: str(folder / f"{name}.csv") for name in (*PARTIES, "result")}
+    return config
 
 
 def _end_to_end(options: Any, folder: Path) -> list[Case]:
     peers = chosen_peers([name for name in options.peer or PEERS if name not in FLOORS], PEERS)
     config = {
-        "rows": options.rows,
-        "bits": options.bits,
-        "protocol": options.protocol,
+        **_config(options),
         "tables": {party: str(folder / f"{party}.parquet") for party in PARTIES},
         "master": options.master,
         "driver_memory": options.driver_memory,
@@ -70,21 +88,33 @@ def _end_to_end(options: Any, folder: Path) -> list[Case]:
     for party, path in config["tables"].items():
         column = ids(party, options.rows)
         pq.write_table(pa.table({"id": column, "number": [float(row % 97) for row in range(options.rows)]}), path)
-    case = Case("psi", options.protocol, PROTOCOLS[options.protocol].end_to_end, config)
-    return [_against(case, peer, "end-to-end", options.bits) for peer in peers]
+    return [_against(options, config, peer, "end-to-end") for peer in peers]
 
 
-def _against(case: Case, peer: Peer, phase: str, bits: int) -> Case:
-    name = next((name for name, floor in FLOORS.items() if floor is peer), None)
-    peer_config = {"primitive": _PRIMITIVES[name]} if name else {}
-    extra = {"phase": phase, "bits": bits, "unit": "id and party"}
-    return Case(case.bench, case.name, case.module, case.config, peer, peer_config, extra)
+def _config(options: Any) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("rows", "bits", "protocol", "field_bits", "bucket_rows")}
+
+
+def _against(options: Any, config: dict[str, Any], peer: Peer, phase: str) -> Case:
+    name = next((name for name, other in (FLOORS | SPU).items() if other is peer), None)
+    peer_config = {"primitive": _PRIMITIVES.get(name), "spu": name.removeprefix("spu-")} if name else {}
+    extra: dict[str, Any] = {"phase": phase, "unit": "id and party"}
+    if options.protocol == "rsa":
+        extra["bits"] = options.bits
+    if options.protocol == "ot":
+        extra |= {"field_bits": options.field_bits, "scope": "csv" if "csv" in config else "ids in memory"}
+    ours, case = PROTOCOLS[options.protocol], options.protocol
+    if phase == "crypto":
+        return Case("psi", f"{case}-crypto", ours.crypto, config, peer, peer_config, extra)
+    return Case("psi", case, ours.end_to_end, config, peer, peer_config, extra | {"scope": "tables"})
 
 
 def _parser() -> Any:
     made = parser(__doc__.splitlines()[0], rows=2000)
     made.add_argument("--protocol", choices=sorted(PROTOCOLS), default="rsa", help="which protocol of ours")
     made.add_argument("--peer", action="append", help=f"may be repeated: {', '.join([*PEERS, *FLOORS])}; default: all")
+    made.add_argument("--field-bits", type=int, choices=(1, 2, 4), default=2, help="field of protocol ot")
+    made.add_argument("--bucket-rows", type=int, default=65536, help="ids per bucket aimed at (ecdh, ot)")
     made.add_argument("--phase", choices=("crypto", "end-to-end", "all"), default="all", help="which cases")
     made.add_argument("--master", default="local[1]", help="Spark master of each party")
     made.add_argument("--driver-memory", default="1g", help="JVM heap of each party")

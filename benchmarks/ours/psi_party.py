@@ -55,7 +55,8 @@ def main() -> None:
 
 
 def _pipeline(config: dict[str, Any]) -> PipelineConf:
-    psi = {"step": "psi", "table": "people", "protocol": config["protocol"], "key_bits": config["bits"]}
+    own = {"rsa": {"key_bits": config["bits"]}, "ot": {"field_bits": config["field_bits"]}}
+    psi = {"step": "psi", "table": "people", "protocol": config["protocol"], **own.get(config["protocol"], {})}
     if config.get("bucket_rows"):
         psi["bucket_rows"] = config["bucket_rows"]
     return pipeline_from(

@@ -13,6 +13,7 @@ from time import thread_time
 import private_set_intersection.python as psi
 
 from benchmarks.ids import PARTIES, common, ids
+from benchmarks.peers.parquet import reader
 from benchmarks.worker import Work
 
 
@@ -20,7 +21,7 @@ def prepare(case: str, config: dict) -> Callable[[], Work]:
     """Work on ``config['rows']`` ids of each party; with ``config['tables']`` read from Parquet."""
     rows, tables = config["rows"], config.get("tables")
 
-    read = _reader(tables) if tables else {party: ids(party, rows) for party in PARTIES}.__getitem__
+    read = reader(tables) if tables else {party: ids(party, rows) for party in PARTIES}.__getitem__
 
     read("guest")  # the first one also loads the reader
 
@@ -47,9 +48,3 @@ def prepare(case: str, config: dict) -> Callable[[], Work]:
         return Work(rows, sent, cpu_s=(guest_s + host_s) / 2, extra=extra)
 
     return work
-
-
-def _reader(tables: dict[str, str]) -> Callable[[str], list[str]]:
-    import pyarrow.parquet as pq
-
-    return lambda party: pq.read_table(tables[party], columns=["id"])["id"].to_pylist()

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fedspark.crypto.ot import kernels_numpy
 from fedspark.errors import CryptoError
 
-_WORTH_LOADING = 1 << 20
+_WORTH_LOADING = 750_000
 _LOG = logging.getLogger("fedspark.crypto.ot")
 
 Words = npt.NDArray[np.uint64]
@@ -75,7 +75,7 @@ def fastest() -> Kernels:
 
 
 def suited(rows: int) -> Kernels:
-    """The kernels for a process that handles about ``rows`` rows: numpy's below a million, where loading compiled code
+    """The kernels for a process that handles about ``rows`` rows: numpy's below 750,000, where loading compiled code
     (0.4 s; 3 s the first time on a machine) costs more than it saves.
     """
     return fastest() if rows >= _WORTH_LOADING or os.environ.get("FEDSPARK_KERNELS") else _numpy()

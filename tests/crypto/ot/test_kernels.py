@@ -132,6 +132,16 @@ def test_the_environment_forces_one_kind_of_kernels(monkeypatch: pytest.MonkeyPa
         all_kernels.fastest()
 
 
+def test_few_rows_are_not_worth_loading_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = object()
+    monkeypatch.setattr(all_kernels, "fastest", lambda: compiled)
+    monkeypatch.delenv("FEDSPARK_KERNELS", raising=False)
+    assert all_kernels.suited(1000) is kernels_numpy
+    assert all_kernels.suited(1 << 20) is compiled
+    monkeypatch.setenv("FEDSPARK_KERNELS", "numba")
+    assert all_kernels.suited(1000) is compiled
+
+
 def test_compiled_code_is_cached_where_nobody_else_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(all_kernels.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
