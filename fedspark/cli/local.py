@@ -15,6 +15,7 @@ from fedspark.conf.local_file import LocalConf
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
+_JVM_NOISE = b"WARNING: Using incubator modules"  # said by every JVM that Spark starts, and nothing to act on
 
 
 def run_all(conf: LocalConf, label: str) -> int:
@@ -47,6 +48,8 @@ def _start(party: Path, pipeline: Path, label: str) -> subprocess.Popen[bytes]:
 
 def _pump(source: IO[bytes] | None) -> None:
     for line in source or ():
+        if line.startswith(_JVM_NOISE):
+            continue
         sys.stdout.write(line.decode("utf-8", errors="replace"))
         sys.stdout.flush()
 

@@ -54,7 +54,9 @@ def evaluation_record(
 def loss_chart(losses: Sequence[float], *, note: str = "") -> Record:
     """Loss per round (nats a row), linear."""
     series = [{"name": "loss", "values": list(losses)}]
-    return {"kind": "rounds", "title": "Loss by round", "y_label": "loss (nats a row)", "series": series, "note": note}
+    rounds = list(range(len(losses)))  # round 0 is the start
+    words = {"title": "Loss by round", "y_label": "loss (nats a row)", "note": note}
+    return {"kind": "rounds", "rounds": rounds, "series": series, **words}
 
 
 def update_chart(norms: Sequence[float], *, note: str = "") -> Record:
@@ -76,7 +78,7 @@ def coefficients_chart(coefficients: Mapping[str, float]) -> Record:
 
 
 def traffic_record(rows: Iterable[Mapping[str, Any]], *, step: str = "traffic") -> Record:
-    """Chart and table of what every party sent.
+    """Chart and table of what was sent, by party and step.
 
     ``rows``: ``{"party", "step", "messages", "bytes"}``, any number of rows a party and step, in the order to be shown.
     """
@@ -90,8 +92,8 @@ def traffic_record(rows: Iterable[Mapping[str, Any]], *, step: str = "traffic") 
     return {
         "step": step,
         "title": "What left the building",
-        "text": "All that was put into the exchange, sealed for its receiver, in bytes as they lie there.",
-        "charts": [{"kind": "traffic", "title": "Bytes sent by party and step", "rows": listed}],
+        "text": "All that this party put into the exchange, sealed for its receiver, in bytes as they lie there.",
+        "charts": [{"kind": "traffic", "title": "Bytes sent by step", "rows": listed}],
         "tables": [
             {"title": "Sent in all", "columns": columns, "rows": [[party, *sums] for party, sums in total.items()]}
         ],

@@ -45,6 +45,7 @@ def _traffic(run: Run) -> dict[str, Any]:
     return traffic_record(
         {"party": item.sender, "step": item.step, "messages": item.messages, "bytes": item.bytes}
         for item in run.mailbox.traffic()
+        if item.sender == run.me.name
     )
 
 

@@ -39,9 +39,9 @@ def intersect(run: Run, settings: PsiSettings, table: str) -> Alignment:
 
 def psi_record(step: str, protocol: str, alignment: Alignment) -> dict[str, Any]:
     """The section of the report: sizes and match rate."""
-    learned = "Each learned this set and the others' row counts, nothing else."
+    learned = "Each learned who of its own people is in this set, and the others' row counts."
     if len(alignment.rows_by_party) > 2:
-        learned = "Each learned this set and all row counts; the guest also its intersection with each single host."
+        learned = "Each learned who of its own is in it, and all row counts; the guest also who is at each single host."
     share = alignment.rows / alignment.rows_mine if alignment.rows_mine else 0.0
     return {
         "step": step,

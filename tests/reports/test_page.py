@@ -111,7 +111,7 @@ def test_the_page_is_well_formed_and_shows_what_the_records_say() -> None:
         "Loss by round",
         "Size of the update by round",
         "Coefficients of our own features",
-        "Bytes sent by party and step",
+        "Bytes sent by step",
         "bank: 4.00 kB in 3 messages",
     ):
         assert expected in text
