@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from fedspark import __version__
-from fedspark.cli import show
+from fedspark.cli import show, together
 from fedspark.cli.local import run_all
 from fedspark.conf import check_together, load_party, load_pipeline, party_schema, pipeline_schema, schema_text
 from fedspark.conf.document import read_document
@@ -144,10 +144,14 @@ def _create(path: Path, text: str, mode: int) -> None:
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check(files: tuple[str, ...]) -> None:
-    """Check party and pipeline files: each for itself, and party files against the pipelines given with them."""
+    """Check party and pipeline files: each for itself, and all of them against each other.
+
+    With a pipeline, also whether the tables that it loads are there and have the columns that the party files name.
+    """
     parties: list[PartyConf] = []
     pipelines: list[PipelineConf] = []
     problems: list[FedsparkError] = []
+    notes: list[str] = []
     for file in files:
         try:
             kind = kind_of(file)
@@ -169,8 +173,13 @@ def check(files: tuple[str, ...]) -> None:
                 check_together(party, pipeline)
             except FedsparkError as error:
                 problems.append(error)
+            problems += together.table_problems(party, pipeline)
+            notes += together.missing_models(party, pipeline)
+    problems += together.wrong_peer_keys(parties)
+    for note in [*together.different_exchanges(parties), *notes]:
+        print(f"note: {note}")
     if problems:
-        raise ConfigError("\n".join(str(problem) for problem in problems))
+        raise ConfigError("\n".join(dict.fromkeys(str(problem) for problem in problems)))
 
 
 def kind_of(file: str) -> str:

@@ -7,23 +7,11 @@ from typing import TYPE_CHECKING
 
 from fedspark.conf.table_conf import CsvTable
 from fedspark.errors import TableError
-from fedspark.tables.problems import Problems, listed, nearest
-from fedspark.tables.roles import Column, Kind
+from fedspark.tables.header import columns_of
 from fedspark.tables.source import Source, locate, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-# Declared type -> what the column can be used for. An id is an integer or a text; a fraction is not an id.
-_KINDS = {
-    "string": Kind.TEXT,
-    "integer": Kind.INTEGER,
-    "double": Kind.REAL,
-    "decimal": Kind.DECIMAL,
-    "date": Kind.DATE,
-    "boolean": Kind.BOOLEAN,
-    "timestamp": Kind.OTHER,
-}
 
 
 def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Source:
@@ -38,35 +26,10 @@ def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Sou
         first = spark.read.options(header="false", **options).csv(path).head()
     if first is None:
         raise TableError(f"{where}: it is empty, without even a header line.", remedy="Write the file again.")
-    columns = _columns(where, conf, list(first))
+    columns = columns_of(where, conf, list(first))
     with reading(where, "CSV"):
         frame = _frame(spark, where, path, conf, options, [value or "" for value in first])
     return Source(where, "CSV", frame, columns, checks_lines=True)
-
-
-def _columns(where: str, conf: CsvTable, first: list[str | None]) -> tuple[Column, ...]:
-    """Names from the header line, or in order from the declared types; what has no declared type may be anything."""
-    declared = conf.types or {}
-    problems = Problems(where)
-    if conf.header:
-        names = [(value or "").strip() or f"_c{position}" for position, value in enumerate(first)]
-        if any("\0" in name or "\ufffd" in name for name in names) or names[0].startswith("PAR1"):
-            problems.add(f"its first line is no {conf.encoding} text", "Correct `kind` or `encoding`.")
-            problems.check()
-        for name in [name for name in declared if name not in names]:
-            close = nearest(name, names)
-            meant = f"Did you mean {close!r}?" if close else "Declare the columns that are there."
-            problems.add(f"`schema` names column {name!r}, which is not among {listed(map(repr, names))}", meant)
-    else:
-        names = list(declared)
-        if len(names) != len(first):
-            counts = f"`schema` declares {len(names)} columns, and the first line has {len(first)} fields"
-            problems.add(counts, "Declare every column, in the file's order, and check `delimiter`.")
-    problems.check()
-    return tuple(
-        Column(position, name, declared.get(name, "text"), _KINDS[declared.get(name, "string")], True, name in declared)
-        for position, name in enumerate(names)
-    )
 
 
 def _frame(

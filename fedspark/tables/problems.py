@@ -37,13 +37,16 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that ``name`` was most likely meant to be: equal but for case or spaces, else similar."""
-    candidates = list(names)
-    for candidate in candidates:
-        if candidate.strip().casefold() == name.strip().casefold():
-            return candidate
-    close = get_close_matches(name, candidates, n=1, cutoff=0.6)
-    return close[0] if close else None
+    """The name that ``name`` was most likely meant to be: equal but for case or spaces, else similar but for these."""
+    candidates = {candidate.strip().casefold(): candidate for candidate in reversed(list(names))}
+    close = get_close_matches(name.strip().casefold(), candidates, n=1, cutoff=0.6)
+    return candidates[close[0]] if close else None
+
+
+def meant(name: str, names: Iterable[str], otherwise: str) -> str:
+    """``Did you mean 'age'?``, or the remedy ``otherwise`` where no name comes near."""
+    close = nearest(name, names)
+    return f"Did you mean {close!r}?" if close else otherwise
 
 
 @dataclass

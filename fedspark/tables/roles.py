@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedspark.conf.table_conf import ColumnsConf
-from fedspark.tables.problems import Problems, listed, nearest
+from fedspark.conf.table_conf import ColumnsConf, CsvTable
+from fedspark.tables.problems import Problems, listed, meant
 
 
 class Kind(StrEnum):
@@ -25,6 +25,7 @@ class Kind(StrEnum):
 NUMBERS = (Kind.INTEGER, Kind.REAL, Kind.DECIMAL)
 _ID_KINDS = (Kind.TEXT, Kind.INTEGER, Kind.DATE)
 _VALUE_KINDS = (Kind.TEXT, Kind.BOOLEAN, *NUMBERS)
+_DELIMITERS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,21 @@ def resolve_roles(
     return Roles(ids, label, features, ignored)
 
 
+def wrong_delimiter(names: Sequence[str], conf: ColumnsConf) -> tuple[str, str] | None:
+    """Problem and remedy when the header line of delimited text came out as one name that holds another delimiter."""
+    if not isinstance(conf, CsvTable) or not conf.header or len(names) != 1:
+        return None
+    found = next((mark for mark in _DELIMITERS if mark in names[0]), None)
+    if found is None:
+        return None
+    problem = f"with `delimiter` {_yaml(conf.delimiter)} its header line is one column, {names[0]!r}"
+    return problem, f"Set `delimiter: {_yaml(found)}`."
+
+
+def _yaml(delimiter: str) -> str:
+    return '"\\t"' if delimiter == "\t" else f'"{delimiter}"'
+
+
 def _numeric(column: Column) -> bool:
     return column.kind in NUMBERS or (column.kind is Kind.TEXT and not column.declared)
 
@@ -100,15 +116,18 @@ def _check_names(problems: Problems, columns: Sequence[Column], conf: ColumnsCon
         problems.add(f"more than one column is called {_quoted(twice)}", "Rename the columns of the source.")
     uses: dict[str, str] = {}
     roles = {"id": conf.id, "label": [conf.label] if conf.label else [], "features": conf.features or []}
+    one_column = wrong_delimiter(names, conf)
+    if one_column and any(name not in names for wanted in roles.values() for name in wanted):
+        problems.add(*one_column)
+        return
     for use, wanted in {**roles, "ignore": conf.ignore}.items():
         for name in wanted:
             if name in uses:
                 problems.add(f"column {name!r} is named in `{uses[name]}` and again in `{use}`", "Name it once.")
             uses.setdefault(name, use)
             if name not in names:
-                close = nearest(name, names)
-                meant = f"Did you mean {close!r}?" if close else "Name a column that is there."
-                problems.add(f"`{use}` names column {name!r}, which is not among {_names(columns)}", meant)
+                problem = f"`{use}` names column {name!r}, which is not among {_names(columns)}"
+                problems.add(problem, meant(name, names, "Name a column that is there."))
 
 
 def _check_kinds(

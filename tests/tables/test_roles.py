@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fedspark.conf.table_conf import ParquetTable
+from fedspark.conf.table_conf import CsvTable, ParquetTable
 from fedspark.errors import TableError
-from fedspark.tables.problems import mask
+from fedspark.tables.problems import mask, nearest
 from fedspark.tables.roles import Column, Kind, resolve_roles
 
 COLUMNS = [
@@ -106,3 +106,17 @@ def test_a_label_that_is_needed_and_not_declared_is_refused():
 )
 def test_a_masked_id_shows_its_ends_and_length_and_of_a_short_one_the_length(text, masked):
     assert mask(text) == masked
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_header_of_one_column_with_another_delimiter_in_it_is_told_apart_from_a_missing_column(mark):
+    header = [Column(0, f"id{mark}age", "text", Kind.TEXT, read_as_text=True, declared=False)]
+    with pytest.raises(TableError, match=r"its header line is one column.*Set `delimiter: ") as caught:
+        resolve_roles("Table 't'", header, CsvTable(path="/t.csv", id="id", features=["age"]), id_type="string")
+    assert "names column" not in str(caught.value)
+
+
+def test_the_nearest_name_is_found_whatever_its_case():
+    assert nearest("MEAN_RADIOUS", ["mean_area", "Mean_Radius"]) == "Mean_Radius"
+    assert nearest(" Age ", ["age", "page"]) == "age"
+    assert nearest("zinc", ["iron"]) is None

@@ -1,0 +1,82 @@
+"""What files show only when they are given together: keys and places of several parties, tables and models of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+
+from fedspark.conf import LoadOptions, PartyConf, PipelineConf, PredictOptions, TrainOptions
+from fedspark.conf.secrets import resolve
+from fedspark.conf.urls import local_path
+from fedspark.crypto.identity import parse_private, public_bytes
+from fedspark.errors import ConfigError, FedsparkError, TableError
+from fedspark.exchange.store import StoreRef
+from fedspark.party import Role, identity_text
+from fedspark.run.workspace import Workspace
+from fedspark.tables.look import look_at
+
+_MODEL = "model.json"
+
+
+def wrong_peer_keys(parties: Sequence[PartyConf]) -> Iterator[ConfigError]:
+    """A peer's key that is not the public half of the key that the peer's own file names, if that can be read here."""
+    own = [(party, _public_key(party)) for party in parties]
+    for (party, _), (peer, key) in permutations(own, 2):
+        held = party.peers.get(peer.party)
+        if held is not None and key is not None and held != key:
+            yield ConfigError(
+                f"{party.path}: peers.{peer.party} is {identity_text(held)}, but the key of {peer.party} in "
+                f"{peer.path} ({peer.identity}) has the public half {identity_text(key)}.",
+                remedy=f"Use the .pub file that 'fedspark keygen {peer.party}' wrote beside the private key.",
+            )
+
+
+def different_exchanges(parties: Sequence[PartyConf]) -> Iterator[str]:
+    """A sentence for every party whose exchange is at another URL than that of the first; mounts may differ."""
+    for party in parties[1:]:
+        first, url = parties[0], party.exchange.url
+        if url != first.exchange.url:
+            yield (
+                f"exchange.url is {first.exchange.url} in {first.path} and {url} in {party.path}: all parties must "
+                "share one place, under whatever name they reach it"
+            )
+
+
+def table_problems(party: PartyConf, pipeline: PipelineConf) -> Iterator[FedsparkError]:
+    """What a first look at the tables shows that the pipeline loads at this party."""
+    me = next((member for member in pipeline.roster() if member.name == party.party), None)
+    if me is None or me.role is Role.ARBITER:
+        return
+    trained = {step.table for step in pipeline.steps if isinstance(step, TrainOptions)}
+    loaded = [name for step in pipeline.steps if isinstance(step, LoadOptions) for name in step.tables]
+    for name in dict.fromkeys(name for name in loaded if name in party.tables):
+        needs_label = me.role is Role.GUEST and name in trained
+        try:
+            look_at(name, party.tables[name], id_type=pipeline.ids.type, needs_label=needs_label)
+        except TableError as error:
+            yield TableError(f"{party.path}: {error.message}", remedy=error.remedy)
+
+
+def missing_models(party: PartyConf, pipeline: PipelineConf) -> Iterator[str]:
+    """A sentence for every predict step whose model, of an earlier run, is not in this party's workspace (yet)."""
+    me = next((member for member in pipeline.roster() if member.name == party.party), None)
+    if me is None or me.role is Role.ARBITER:
+        return
+    for step in pipeline.steps:
+        if not isinstance(step, PredictOptions) or step.model_run is None:
+            continue
+        trained_by = step.model_pipeline or pipeline.pipeline
+        folder = Workspace.at(StoreRef(party.workspace.files), "", pipeline.project, trained_by, step.model_run)
+        path = local_path(folder.url(f"steps/{step.model}/{_MODEL}"))
+        if path is not None and not path.exists():
+            yield (
+                f"{party.path}: step {step.name} of pipeline {pipeline.pipeline} needs the model of run "
+                f"{step.model_run} of pipeline {trained_by}, and there is no {path}"
+            )
+
+
+def _public_key(party: PartyConf) -> bytes | None:
+    try:
+        return public_bytes(parse_private(resolve(party.identity, party.directory), party.identity))
+    except ConfigError:
+        return None  # another party's private key is not to be read here
