@@ -36,7 +36,9 @@ class FedsparkError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return self.message if self.remedy is None else f"{self.message} {self.remedy}"
+        if self.remedy is None:
+            return self.message
+        return f"{self.message}{'' if self.message.endswith(chr(10)) else ' '}{self.remedy}"  # after a list: a line
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from executors to the driver, and default reduction loses keyword arguments.

@@ -1,8 +1,8 @@
 """``fedspark keygen | check | schema | run | local | status | inbox | outbox``.
 
 Errors are one paragraph on the error stream, without a traceback (``--debug`` shows it), and end with the command
-that goes on. Exit statuses are those of ``fedspark.errors``: 75 means that a peer is not ready and the same command
-is to be run again.
+that goes on, where the same command can. Exit statuses are those of ``fedspark.errors``: 75 means that a peer is not
+ready and the same command is to be run again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,18 @@ from fedspark.conf.local_file import load_local
 from fedspark.conf.model import NAME_PATTERN, NAME_RULE
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
-from fedspark.errors import ConfigError, FedsparkError, NotReady, PolicyRefused, Stopped
+from fedspark.errors import (
+    ConfigError,
+    CryptoError,
+    FedsparkError,
+    Mismatch,
+    NotReady,
+    PeerError,
+    PolicyRefused,
+    Stopped,
+    StoreError,
+    TableError,
+)
 
 _WIDTH = 100
 DEFAULT_RUN = "1"
@@ -61,7 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
     except FedsparkError as error:
         if os.environ.get("FEDSPARK_DEBUG"):
             traceback.print_exc()
-        print(_paragraph(error, arguments), file=sys.stderr)
+        width = _WIDTH if sys.stderr.isatty() else None  # programs and people who search logs want whole sentences
+        print(_paragraph(error, arguments, width), file=sys.stderr)
         sys.exit(_exit_status(error))
     except click.ClickException as error:
         error.show()
@@ -80,14 +92,18 @@ def _exit_status(error: FedsparkError) -> int:
     return 0 if in_cluster_mode() else error.exit_code
 
 
-def _paragraph(error: FedsparkError, arguments: list[str]) -> str:
-    text = f"fedspark: {type(error).__name__}: {error}"
-    text = "\n".join(
-        textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
-    )
-    resume = _resume(arguments, _BEFORE.get(type(error), "To go on"))
-    return f"{text}\n{resume}" if resume else text
+def _paragraph(error: FedsparkError, arguments: list[str], width: int | None = None) -> str:
+    lines = f"fedspark: {type(error).__name__}: {error}".splitlines()
+    if width is not None:
+        lines = [textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines]
+    if isinstance(error, _SAME_COMMAND) and not isinstance(error, Mismatch):
+        lines.append(_resume(arguments, _BEFORE.get(type(error), "To go on")))
+    return "\n".join(lines).rstrip("\n")
 
+
+# Errors after which the same command helps. Not ConfigError: it may be the command that is wrong. Nor Mismatch: what
+# a party has said hello with is said, and the run label is used up.
+_SAME_COMMAND = (NotReady, StoreError, TableError, PolicyRefused, CryptoError, PeerError)
 
 # What has to happen before the same command helps.
 _BEFORE: dict[type[FedsparkError], str] = {
@@ -184,11 +200,29 @@ def check(files: tuple[str, ...]) -> None:
 
 def kind_of(file: str) -> str:
     """'party', 'pipeline' or 'local', by the keys at the top of the file."""
-    data = read_document(Path(file)).data
-    keys = set(data) if isinstance(data, dict) else set()
+    keys = _top_keys(file)
     if "steps" in keys or "project" in keys or ("pipeline" in keys and "parties" in keys and "workspace" not in keys):
         return "pipeline" if "steps" in keys or "project" in keys else "local"
     return "party"
+
+
+def _top_keys(file: str) -> set[str]:
+    data = read_document(Path(file)).data
+    return set(data) if isinstance(data, dict) else set()
+
+
+def _load(party_file: str, pipeline_file: str, settings: tuple[str, ...]) -> tuple[PartyConf, PipelineConf]:
+    """Both files of a command; ConfigError in one sentence when one is given in the place of the other."""
+    overrides = _overrides(settings)
+    for option, file, wanted in (("--party", party_file, "party"), ("--pipeline", pipeline_file, "pipeline")):
+        kind = kind_of(file)
+        if kind != wanted and (kind != "party" or "party" in _top_keys(file)):
+            both = kind_of(party_file) == "pipeline" and kind_of(pipeline_file) == "party"
+            raise ConfigError(
+                f"{option} names {file}, which is a {kind} file.",
+                remedy="Swap the files of --party and --pipeline." if both else f"Name a {wanted} file there.",
+            )
+    return load_party(party_file, overrides), load_pipeline(pipeline_file)
 
 
 @cli.command()
@@ -218,7 +252,7 @@ def run(
     """Run my side of a pipeline, or go on with it where it stopped."""
     from fedspark.steps.session import run_party
 
-    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    party, pipeline = _load(party_file, pipeline_file, settings)
     run_party(party, pipeline, label, step=step, resume_only=resume, wait_seconds=wait)
 
 
@@ -238,7 +272,7 @@ def local(file: str, label: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Show where each step of a run stands at my side."""
-    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    party, pipeline = _load(party_file, pipeline_file, settings)
     show.status(party, pipeline, label, as_json=as_json)
 
 
@@ -249,7 +283,7 @@ def status(party_file: str, pipeline_file: str, label: str, settings: tuple[str,
 @_set
 def inbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...]) -> None:
     """List the messages of a run that others sent to me."""
-    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    party, pipeline = _load(party_file, pipeline_file, settings)
     show.messages(party, pipeline, label, sent=False)
 
 
@@ -260,7 +294,7 @@ def inbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str, 
 @_set
 def outbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str, ...]) -> None:
     """List the messages of a run that I sent: all that left the building."""
-    party, pipeline = load_party(party_file, _overrides(settings)), load_pipeline(pipeline_file)
+    party, pipeline = _load(party_file, pipeline_file, settings)
     show.messages(party, pipeline, label, sent=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -12,8 +13,11 @@ from rich.table import Table
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
 from fedspark.exchange.inbox import inbox
+from fedspark.exchange.manifest import Address
 from fedspark.run.opening import pinned_roster, place_of
-from fedspark.run.status import OPENING
+from fedspark.run.status import IDLE, OPENING, RUNNING, WAITING
+
+_WIDE = 200  # columns where nobody looks at a terminal
 
 
 def status(party: PartyConf, pipeline: PipelineConf, label: str, *, as_json: bool) -> None:
@@ -24,10 +28,18 @@ def status(party: PartyConf, pipeline: PipelineConf, label: str, *, as_json: boo
     if as_json:
         print(json.dumps({"run": label, "party": party.party, "steps": records}, indent=2, ensure_ascii=False))
         return
-    table = Table("step", "state", "since (UTC)", "", title=f"{pipeline.project}/{pipeline.pipeline}, run {label}")
+    name = f"{pipeline.project}/{pipeline.pipeline}"
+    known = board.labels()
+    if label not in known:
+        there = f"Runs of it here: {', '.join(known)}." if known else "There is no run of it here."
+        print(f"Run {label} of {name} is not begun at {party.party}. {there}")
+        return
+    table = Table("step", "state", "since (UTC)", title=f"{name}, run {label}")
+    table.add_column("detail", overflow="fold")
     for record in records:
-        table.add_row(record["step"], record["state"], _clock(record.get("since")), _detail(record))
-    Console().print(table)
+        state = "not ours" if record["state"] == IDLE else record["state"]
+        table.add_row(record["step"], state, _clock(record.get("since")), _detail(record))
+    _console().print(table)
 
 
 def messages(party: PartyConf, pipeline: PipelineConf, label: str, *, sent: bool) -> None:
@@ -38,9 +50,16 @@ def messages(party: PartyConf, pipeline: PipelineConf, label: str, *, sent: bool
     )
     for column in ("parts", "bytes"):
         table.add_column(column, justify="right")
-    table.add_column("state")
+    table.add_column("state", overflow="fold")
     total = 0
-    for entry in inbox(place.exchange, place.prefix, pinned_roster(party, pipeline), party.party):
+    order = {options.name: position for position, options in enumerate(pipeline.steps)}
+
+    def in_order(address: Address) -> tuple[int, str, int, str, str, str]:
+        step = address.step
+        return order.get(step, len(order)), step, address.round, address.tag, address.sender, address.receiver
+
+    entries = inbox(place.exchange, place.prefix, pinned_roster(party, pipeline), party.party)
+    for entry in sorted(entries, key=lambda entry: in_order(entry.address)):
         address = entry.address
         if (address.sender if sent else address.receiver) != party.party:
             continue
@@ -48,12 +67,19 @@ def messages(party: PartyConf, pipeline: PipelineConf, label: str, *, sent: bool
         other = address.receiver if sent else address.sender
         state = entry.state.value + (f": {entry.reason}" if entry.reason else "")
         table.add_row(address.step, str(address.round), address.tag, other, str(entry.parts), f"{entry.bytes:,}", state)
-    Console().print(table)
+    _console().print(table)
     print(f"{table.row_count} messages, {total:,} bytes")
 
 
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _WIDE)
+
+
 def _detail(record: dict[str, Any]) -> str:
-    if "awaited" in record:
+    if record["state"] == RUNNING and "awaits" in record:
+        since, seen = _clock(record["awaits_since"]), _clock(record["seen"])
+        return f"waits for {record['awaits']} since {since}; last sign of life {seen}"
+    if record["state"] == WAITING:
         return f"waits for {record['awaited']} until {_clock(record['deadline'])}"
     return str(record.get("message", ""))
 

@@ -67,7 +67,11 @@ def error_of(problems: Iterable[Problem], source: str) -> ConfigError:
     ordered = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
     lines = [problem.text(source) for problem in ordered]
     text = lines[0] if len(lines) == 1 else f"{len(lines)} problems in {source}:\n" + "\n".join(lines) + "\n"
-    return ConfigError(text, remedy="Correct it, then look again with 'fedspark check'.")
+    it = "it" if len(lines) == 1 else "them"
+    overridden = any(problem.line == 0 for problem in ordered)  # 'check' reads the file without --set
+    if overridden:
+        return ConfigError(text, remedy=f"Correct {it} where --set overrides the file, then run the command again.")
+    return ConfigError(text, remedy=f"Correct {it}, then look again with 'fedspark check'.")
 
 
 def problems_of(

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from fedspark.conf.secrets import resolve
 from fedspark.conf.urls import local_path
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
-from fedspark.errors import ConfigError, Mismatch, Oversized, Tampered
+from fedspark.errors import Absent, ConfigError, Mismatch, NotReady, Oversized, Tampered
 from fedspark.exchange.handshake import open_session
 from fedspark.exchange.mailbox import Mailbox
 from fedspark.exchange.manifest import MANIFEST
@@ -46,6 +46,7 @@ SESSION_PATH = "session.json"
 _SEED_BYTES = 32
 _SEED_PATH = "seed.sealed"
 _SECONDS_BETWEEN_WAIT_LINES = 15.0
+_SECONDS_BEFORE_A_NOTE = 1.0  # shorter waits are the pace of the protocol
 
 
 @dataclass(frozen=True)
@@ -100,21 +101,26 @@ def open_run(
         )
     progress = progress or Progress(me.name)
     progress.step = OPENING
+    progress.say(f"exchange {place.exchange.url}, workspace {place.workspace.url('')}")
     _make_private(place.workspace.ref.url)
     place.workspace.store.probe(place.workspace.prefix)
     seed = _seed(place.workspace, identity.private_bytes_raw())
-    waiting = _waiting(place, party, wait_seconds, progress)
-    session = open_session(
-        place.exchange,
-        place.prefix,
-        me,
-        identity,
-        roster,
-        ephemeral=derive(seed, "ephemeral key"),
-        nonce=derive(seed, "hello nonce"),
-        offer=offer(pipeline),
-        waiting=waiting,
-    )
+    others = [peer.name for peer in roster.others(me)]
+    waiting = _waiting(place, party, wait_seconds, progress, others)
+    try:
+        session = open_session(
+            place.exchange,
+            place.prefix,
+            me,
+            identity,
+            roster,
+            ephemeral=derive(seed, "ephemeral key"),
+            nonce=derive(seed, "hello nonce"),
+            offer=offer(pipeline),
+            waiting=waiting,
+        )
+    except (NotReady, Absent) as error:
+        raise type(error)(f"{error.message} {_where_we_look(place, others)}", remedy=error.remedy) from None
     mailbox = Mailbox(place.exchange, place.prefix, session, waiting, remember=_remember(place.workspace))
     mailbox.withdraw_stop()
     facts = {"run": session.run_id, "transcript": session.transcript.hex(), "started": time.time()}
@@ -204,17 +210,47 @@ def _remember(workspace: Workspace) -> Callable[[str, bytes], None]:
     return remember
 
 
+def _where_we_look(place: Place, others: Sequence[str]) -> str:
+    text = f"We look in {place.exchange.url}."
+    if len(_absentees(place, "hello", others)) < len(others):
+        return text
+    return (
+        f"{text} No peer has said hello there: compare exchange.url of the party files and the run label "
+        f"({place.workspace.label}) with the others'."
+    )
+
+
+def _absentees(place: Place, kind: str, others: Sequence[str]) -> list[str]:
+    """Peers whose ``hello`` or ``ack`` is not in the exchange."""
+    store = place.exchange.open()
+    return [peer for peer in others if store.size(f"{place.prefix}/{kind}/{peer}.json") is None]
+
+
 def in_words(name: str) -> str:
-    """An awaited object for people: ``train/0003/u.0/laboratory.hospital/manifest`` is 'u (round 3) of laboratory'."""
+    """An awaited object for people.
+
+    ``train/0003/u.0/laboratory.hospital/manifest`` is 'u (round 3) of laboratory', ``hello/laboratory.json`` 'hello of
+    laboratory'.
+    """
     words = name.split("/")
+    if len(words) >= 2 and words[-2] in ("hello", "ack"):
+        return f"{words[-2]} of {words[-1].removesuffix('.json')}"
     if len(words) < 4 or words[-1] != MANIFEST:
         return name
     tag, sender = words[-3].rpartition(".")[0], words[-2].partition(".")[0]
     return f"{tag} (round {int(words[-4])}) of {sender}"
 
 
-def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progress: Progress) -> Waiting:
-    said = 0.0
+def _waiting(
+    place: Place, party: PartyConf, wait_seconds: float | None, progress: Progress, others: Sequence[str] = ()
+) -> Waiting:
+    limit = party.policy.wait_seconds if wait_seconds is None else wait_seconds
+    said, limit_said, noted = 0.0, False, ("", 0.0)
+
+    def words(awaited: str) -> str:
+        kind = awaited.split("/")[-2] if "/" in awaited else ""
+        missing = _absentees(place, kind, others) if kind in ("hello", "ack") else []
+        return f"{kind} of {' and '.join(missing)}" if missing else in_words(awaited)
 
     def since(awaited: str) -> float:
         # Kept in the workspace: the deadline counts from the first wait, over all restarts.
@@ -223,19 +259,25 @@ def _waiting(place: Place, party: PartyConf, wait_seconds: float | None, progres
         return float(place.workspace.read(path))
 
     def on_wait(awaited: str, waited: float) -> None:
-        nonlocal said
+        nonlocal said, limit_said, noted
+        step, now = progress.step or OPENING, time.time()
+        if waited >= _SECONDS_BEFORE_A_NOTE and (step != noted[0] or now - noted[1] >= _SECONDS_BETWEEN_WAIT_LINES):
+            noted = step, now
+            place.status.note_wait(step, words(awaited), now - waited)
         if waited < said:
             said = 0.0
         if waited - said >= _SECONDS_BETWEEN_WAIT_LINES:
             said = waited
-            progress.say(f"waiting for {in_words(awaited)} ({waited:.0f} s)")
+            most = "" if limit_said else f", at most {limit:g} s"
+            limit_said = True
+            progress.say(f"waiting for {words(awaited)} ({waited:.0f} s{most})")
 
     def on_not_ready(awaited: Awaited) -> None:
         facts = {"awaited": awaited.object, "from": awaited.peer, "deadline": awaited.deadline}
         place.status.put(progress.step or OPENING, WAITING, **facts)
 
     return Waiting(
-        limit_seconds=party.policy.wait_seconds if wait_seconds is None else wait_seconds,
+        limit_seconds=limit,
         deadline_seconds=party.policy.deadline_hours * 3600,
         on_wait=on_wait,
         on_not_ready=on_not_ready,

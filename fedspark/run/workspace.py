@@ -35,6 +35,11 @@ class Workspace:
     def store(self) -> Store:
         return self.ref.open()
 
+    @property
+    def label(self) -> str:
+        """What users call the run."""
+        return self.prefix.rpartition("/")[2]
+
     def name(self, path: str) -> str:
         """Full object name of ``path`` in this run's folder."""
         return f"{self.prefix}/{path}"

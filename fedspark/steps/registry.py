@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from fedspark.conf import StepOptions, TrainOptions
+from fedspark.conf import PipelineConf, StepOptions, TrainOptions
 from fedspark.errors import (
     ConfigError,
     CryptoError,
@@ -18,8 +18,8 @@ from fedspark.errors import (
     TableError,
 )
 from fedspark.party import Role
-from fedspark.run import Run
-from fedspark.run.status import DONE, FAILED, RUNNING
+from fedspark.run import Run, Workspace
+from fedspark.run.status import DONE, FAILED, IDLE, RUNNING
 
 KINDS = {
     "load": "fedspark.steps.load:run_step",
@@ -37,21 +37,31 @@ def run_steps(run: Run, only: str | None = None) -> None:
     What a step leaves is create-only, so a step that was interrupted continues, and one that is done is not run again.
     """
     if only is not None:
-        run.pipeline.step(only)
+        check_order(run.workspace, run.pipeline, run.role, only)
     for options in run.pipeline.steps:
         name = options.name
         if is_done(run, name):
             if name == only:
                 return
             continue
-        if only is not None and name != only and not is_idle(run, options):
-            raise ConfigError(
-                f"Step {only} needs step {name}, which is not done in run {run.label}.",
-                remedy=f"Run it first: --step {name}.",
-            )
         _run_one(run.at(name), options)
         if name == only:
             return
+
+
+def check_order(workspace: Workspace, pipeline: PipelineConf, role: Role, only: str) -> None:
+    """ConfigError unless ``only`` is a step of the pipeline and the steps before it are done, where we have a part in
+    them.
+    """
+    pipeline.step(only)
+    for options in pipeline.steps:
+        if options.name == only or _done(workspace, only):
+            return
+        if not is_idle(role, options) and not _done(workspace, options.name):
+            raise ConfigError(
+                f"Step {only} needs step {options.name}, which is not done in run {workspace.label}.",
+                remedy=f"Run it first: --step {options.name}.",
+            )
 
 
 def _is_final(error: FedsparkError, options: StepOptions) -> bool:
@@ -61,14 +71,18 @@ def _is_final(error: FedsparkError, options: StepOptions) -> bool:
     return isinstance(error, PeerError | PolicyRefused | CryptoError) and not isinstance(error, Stopped)
 
 
-def is_idle(run: Run, options: StepOptions) -> bool:
-    """Whether this party has nothing to do in a step: an arbiter works in training only."""
-    return run.role is Role.ARBITER and not isinstance(options, TrainOptions)
+def is_idle(role: Role, options: StepOptions) -> bool:
+    """Whether a party of that role has nothing to do in a step: an arbiter works in training only."""
+    return role is Role.ARBITER and not isinstance(options, TrainOptions)
 
 
 def is_done(run: Run, step: str) -> bool:
     """Whether this party has finished ``step`` in this run."""
-    return run.workspace.exists(f"steps/{step}/done.json")
+    return _done(run.workspace, step)
+
+
+def _done(workspace: Workspace, step: str) -> bool:
+    return workspace.exists(f"steps/{step}/done.json")
 
 
 def _run_one(run: Run, options: StepOptions) -> None:
@@ -85,7 +99,7 @@ def _run_one(run: Run, options: StepOptions) -> None:
             # that only answers another's would keep stopping the others after that one was taken back.
             run.mailbox.stop(type(error).__name__)
         raise
-    run.status.put(options.name, DONE)
+    run.status.put(options.name, IDLE if is_idle(run.role, options) else DONE)
     run.workspace.create(run.path("done.json"), b"{}")  # last: a step that is done is not looked at again
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fedspark.buckets import PartRunner
-from fedspark.conf import PartyConf, PipelineConf
+from fedspark.conf import PartyConf, PipelineConf, check_together
 from fedspark.errors import PeerError
 from fedspark.run import Progress, open_run
 from fedspark.run.opening import forget_seed, place_of
 from fedspark.run.status import DONE, FAILED, OPENING
 from fedspark.steps.closing import REPORT, close_if_done, is_closed
-from fedspark.steps.registry import run_steps
+from fedspark.steps.registry import check_order, run_steps
 
 
 def run_party(
@@ -25,8 +25,11 @@ def run_party(
 ) -> None:
     """Run all steps (or ``step``) of this party's side of the run called ``label``; a closed run is left as it is.
 
-    Raises what steps raise; NotReady when a peer's message is not there after ``wait_seconds``.
+    Raises what steps raise; NotReady when a peer's message is not there after ``wait_seconds``; before anybody is
+    waited for, ConfigError when ``step`` cannot be run.
     """
+    if step is not None:
+        pipeline.step(step)
     progress = progress or Progress(party.party)
     place = place_of(party, pipeline, label)
     workspace = place.workspace
@@ -36,6 +39,10 @@ def run_party(
         progress.say(f"run {label} is finished; its report is {workspace.url(REPORT)}")
         progress.say("the next one needs another name: --run NAME, equal at all parties")
         return
+    if step is not None:
+        check_together(party, pipeline)
+        (role,) = [member.role for member in pipeline.roster() if member.name == party.party]
+        check_order(workspace, pipeline, role, step)
     try:
         run = open_run(
             party,

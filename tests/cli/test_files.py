@@ -156,3 +156,15 @@ def test_help_names_every_command():
     assert outcome.code == 0
     for command in ("keygen", "check", "schema", "run", "local", "status", "inbox", "outbox"):
         assert command in outcome.out
+
+
+def test_a_list_of_problems_ends_in_a_line_of_its_own_that_says_what_to_do(example):
+    example.edit("pipeline", project="Not A Name", colour="blue")
+    *_, last = fedspark("check", str(example.file("pipeline"))).err.splitlines()
+    assert last == "Correct them, then look again with 'fedspark check'."
+
+
+def test_what_is_wrong_with_an_override_is_not_to_be_checked_in_the_file(example):
+    words = example.command("run", "hospital", "--set", "policy.wait_seconds=soon").said
+    assert "where --set overrides the file, then run the command again." in words
+    assert "fedspark check" not in words

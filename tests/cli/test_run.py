@@ -15,6 +15,7 @@ from fedspark.errors import (
     ConfigError,
     CryptoError,
     FedsparkError,
+    Mismatch,
     NotReady,
     PolicyRefused,
     Stopped,
@@ -32,7 +33,7 @@ def example(tmp_path: Path) -> Example:
 
 
 def assert_paragraph(outcome: Outcome, kind: str, code: int) -> str:
-    """One error, without traceback, in lines that fit the terminal; returns it as one line."""
+    """One error, without traceback; returns it as one line."""
     assert outcome.code == code, outcome.err
     assert outcome.err.count("fedspark: ") == 1
     assert outcome.err.split("fedspark: ")[1].startswith(f"{kind}:")
@@ -46,7 +47,7 @@ def assert_paragraph(outcome: Outcome, kind: str, code: int) -> str:
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (ConfigError, 78), (TableError, 65), (StoreError, 74), (PolicyRefused, 77), (CryptoError, 70),
+        (TableError, 65), (StoreError, 74), (PolicyRefused, 77), (CryptoError, 70),
         (NotReady, 75), (Tampered, 76), (Absent, 76), (Stopped, 76),
     ],
 )  # fmt: skip
@@ -61,12 +62,42 @@ def test_every_kind_of_error_ends_in_one_paragraph_its_status_and_the_command_to
     words = assert_paragraph(outcome, kind.__name__, code)
     assert "here. Do something about it." in words
     *text, last = outcome.err.splitlines()
-    assert max(map(len, text)) <= 100
+    assert len([line for line in text if "wrong" in line]) == 1
     before = {
         PolicyRefused: "To go on, once the limit or the data are changed",
         Stopped: "To go on, once they have put it right",
     }.get(kind, "To go on")
     assert last == f"{before}: fedspark run {shlex.join(example.arguments('hospital'))} --run second"
+
+
+@pytest.mark.parametrize("kind", [ConfigError, Mismatch])
+def test_a_command_that_cannot_help_as_it_is_is_not_shown_as_the_one_to_go_on(example, monkeypatch, kind):
+    def fail(*_: object, **__: object) -> None:
+        raise kind("It is wrong.", remedy="Write it right.")
+
+    monkeypatch.setattr("fedspark.steps.session.run_party", fail)
+    outcome = example.command("run", "hospital")
+    assert outcome.err.endswith(f"fedspark: {kind.__name__}: It is wrong. Write it right.\n")
+
+
+def test_lines_are_broken_for_terminals_only(example, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("The thing " + "is wrong " * 20 + "here.")
+
+    monkeypatch.setattr("fedspark.steps.session.run_party", fail)
+    text = StoreError("The thing " + "is wrong " * 20 + "here.")
+    assert max(map(len, commands._paragraph(text, [], 100).splitlines())) <= 100
+    assert len(commands._paragraph(text, []).splitlines()) == 1
+    assert len(example.command("run", "hospital").err.splitlines()) == 2
+
+
+def test_files_in_each_others_place_are_named_in_one_sentence(example):
+    party, pipeline = str(example.file("hospital")), str(example.file("pipeline"))
+    words = assert_paragraph(fedspark("run", "--party", pipeline, "--pipeline", party), "ConfigError", 78)
+    assert "--party names" in words
+    assert "which is a pipeline file. Swap the files of --party and --pipeline." in words
+    words = assert_paragraph(fedspark("status", "--party", party, "--pipeline", party), "ConfigError", 78)
+    assert "which is a party file. Name a pipeline file there." in words
 
 
 def test_the_command_to_go_on_can_be_pasted_where_paths_have_spaces(tmp_path):
@@ -135,7 +166,7 @@ def test_a_party_that_waits_in_a_step_names_the_message(example):
     record = example.place("authority").status.get("train")
     assert (record["state"], record["from"]) == ("waiting", "hospital")
     assert record["awaited"].endswith("train/0000/facts.0/hospital.authority/manifest")
-    assert example.place("authority").status.get("load")["state"] == "done"
+    assert example.place("authority").status.get("load")["state"] == "idle"
 
 
 def test_resume_begins_nothing(example):
@@ -157,7 +188,7 @@ def test_a_step_needs_the_steps_before_it_and_a_name_that_there_is(example):
     assert example.command("run", "authority", "--step", "load", "--wait", "0").code == 0
     states = json.loads(example.command("status", "authority", "--json").out)["steps"]
     assert {step["step"]: step["state"] for step in states} == {
-        "handshake": "done", "load": "done", "psi": "not begun", "train": "not begun",
+        "handshake": "done", "load": "idle", "psi": "not begun", "train": "not begun",
         "evaluate": "not begun", "predict": "not begun",
     }  # fmt: skip
 
@@ -166,7 +197,29 @@ def test_steps_without_an_arbiter_do_not_keep_it_from_the_one_that_needs_it(exam
     example.greet()
     assert example.command("run", "authority", "--step", "train", "--wait", "0").code == 75
     states = json.loads(example.command("status", "authority", "--json").out)["steps"]
-    assert [step["state"] for step in states] == ["done", "done", "done", "waiting", "not begun", "not begun"]
+    assert [step["state"] for step in states] == ["done", "idle", "idle", "waiting", "not begun", "not begun"]
+    assert example.command("status", "authority").out.count("not ours") == 2
+
+
+def test_a_step_that_cannot_be_run_is_refused_before_anybody_is_waited_for(example):
+    before = example.paths("")
+    words = assert_paragraph(example.command("run", "hospital", "--step", "foo", "--wait", "0"), "ConfigError", 78)
+    assert "Pipeline demo has no step 'foo'; its steps are load, psi, train, evaluate, predict." in words
+    words = assert_paragraph(example.command("run", "hospital", "--step", "predict", "--wait", "0"), "ConfigError", 78)
+    assert "Step predict needs step load, which is not done in run 1." in words
+    assert example.paths("") == before
+    workspace = example.place("hospital").workspace
+    for step in ("load", "psi"):
+        workspace.create(f"steps/{step}/done.json", b"{}")
+    words = assert_paragraph(example.command("run", "hospital", "--step", "predict", "--wait", "0"), "ConfigError", 78)
+    assert "needs step train" in words
+
+
+def test_a_closed_run_refuses_a_step_that_there_is_not(example):
+    example.place("hospital").workspace.create("closed.json", b"{}")
+    words = assert_paragraph(example.command("run", "hospital", "--step", "trian"), "ConfigError", 78)
+    assert "Did you mean 'train'?" in words
+    assert example.command("run", "hospital", "--step", "train").code == 0
 
 
 def test_a_step_that_is_done_is_not_run_again(example, monkeypatch):
@@ -243,8 +296,26 @@ def test_status_of_a_run_that_has_not_begun_writes_nothing(example):
     shown = json.loads(example.command("status", "hospital", "--run", "none", "--json").out)
     assert (shown["run"], shown["party"]) == ("none", "hospital")
     assert {step["state"] for step in shown["steps"]} == {"not begun"}
-    assert "not begun" in example.command("status", "hospital").out
+    assert "Run 1 of breast-cancer/demo is not begun at hospital." in example.command("status", "hospital").out
     assert [path for path in example.paths("") if path not in before] == []
+
+
+def test_status_of_a_label_that_there_is_not_lists_those_that_there_are(example):
+    for label in ("b", "a"):
+        example.command("run", "hospital", "--run", label, "--wait", "0")
+    shown = example.command("status", "hospital", "--run", "c").out
+    assert shown == "Run c of breast-cancer/demo is not begun at hospital. Runs of it here: a, b.\n"
+
+
+def test_status_shows_a_wait_inside_a_running_process_and_cuts_nothing(example):
+    board = example.place("hospital").status
+    board.note_wait("train", "u (round 3) of laboratory", 0.0)
+    board.put("psi", "failed", message="word " * 60 + "end")
+    shown = example.command("status", "hospital").out
+    assert "detail" in shown
+    assert "waits for u (round 3) of laboratory since 1970-01-01 00:00:00; last sign of life" in shown
+    assert shown.count("word") == 60
+    assert "end" in shown
 
 
 def test_status_shows_what_is_awaited(example):
@@ -277,6 +348,18 @@ def test_inbox_and_outbox_list_messages_and_name_what_is_wrong_with_one(example)
     file = example.directory / "exchange" / path
     file.write_bytes(file.read_bytes().replace(b"psi", b"pso"))
     assert "refused" in example.command("inbox", "hospital").out
+
+
+def test_messages_are_listed_in_the_order_of_the_steps(example):
+    from fedspark.run import Progress, open_run
+
+    example.greet()
+    run = open_run(example.party("hospital"), example.pipeline(), "1", wait_seconds=0.0, progress=Progress(quiet=True))
+    for step, round, tag in (("evaluate", 0, "one"), ("train", 2, "two"), ("train", 1, "three"), ("psi", 0, "four")):
+        run.at(step).send(tag, run.roster["laboratory"], {}, round=round)
+    lines = example.command("outbox", "hospital").out.splitlines()
+    tags = [tag for line in lines for tag in ("one", "two", "three", "four") if f" {tag} " in line]
+    assert tags == ["four", "three", "two", "one"]
 
 
 def test_commands_that_look_need_no_private_message_key_and_change_nothing(example):

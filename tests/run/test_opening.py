@@ -207,7 +207,71 @@ def test_long_waits_are_said_now_and_then(example, capsys):
     waiting = module._waiting(place, example.party("hospital"), 1.0, progress)
     for awaited, waited in [("a", 1.0), ("a", 14.0), ("a", 16.0), ("a", 20.0), ("a", 31.5), ("b", 2.0), ("b", 15.5)]:
         waiting.on_wait(awaited, waited)
-    assert said == ["waiting for a (16 s)", "waiting for a (32 s)", "waiting for b (16 s)"]
+    assert said == ["waiting for a (16 s, at most 1 s)", "waiting for a (32 s)", "waiting for b (16 s)"]
+
+
+def test_a_wait_for_hellos_names_all_who_have_not_said_it(example):
+    place, said = example.place("hospital"), []
+    progress = Progress("hospital")
+    progress.say = said.append  # type: ignore[method-assign]
+    waiting = module._waiting(place, example.party("hospital"), 60.0, progress, ["laboratory", "authority"])
+    hello = "breast-cancer/demo/1/hello/{}.json"
+    waiting.on_wait(hello.format("laboratory"), 16.0)
+    place.exchange.open().create(hello.format("laboratory"), b"{}")
+    waiting.on_wait(hello.format("authority"), 16.0 + 15.0)
+    assert said == [
+        "waiting for hello of laboratory and authority (16 s, at most 60 s)",
+        "waiting for hello of authority (31 s)",
+    ]
+
+
+def test_a_step_that_waits_inside_a_running_process_says_so_in_its_status(example, monkeypatch):
+    at(monkeypatch, 0)
+    place, progress = example.place("hospital"), Progress("hospital", quiet=True)
+    progress.step = "train"
+    waiting = module._waiting(place, example.party("hospital"), 600.0, progress)
+    place.status.put("train", "running")
+    begun = place.status.get("train")
+    message = "breast-cancer/demo/1/abc/train/0003/{}.0/laboratory.hospital/manifest"
+    waiting.on_wait(message.format("u"), 0.5)
+    assert place.status.get("train") == begun
+    waiting.on_wait(message.format("u"), 2.0)
+    record = place.status.get("train")
+    assert (record["state"], record["since"]) == ("running", begun["since"])
+    assert record["awaits"] == "u (round 3) of laboratory"
+    assert record["seen"] - record["awaits_since"] == pytest.approx(2.0, abs=1.0)
+    waiting.on_wait(message.format("v"), 3.0)
+    assert place.status.get("train") == record, "not more often than every 15 seconds"
+    at(monkeypatch, 20 / HOUR)
+    waiting.on_wait(message.format("v"), 23.0)
+    assert place.status.get("train")["awaits"] == "v (round 3) of laboratory"
+
+
+def test_a_new_wait_in_the_handshake_replaces_what_an_earlier_process_left(example):
+    with pytest.raises(NotReady):
+        opened(example, "hospital")
+    place = example.place("hospital")
+    waiting = module._waiting(place, example.party("hospital"), 600.0, Progress(quiet=True))
+    waiting.on_wait("breast-cancer/demo/1/hello/laboratory.json", 2.0)
+    record = place.status.get("handshake")
+    assert (record["state"], record["awaits"]) == ("running", "hello of laboratory")
+    assert "awaited" not in record
+
+
+def test_a_run_says_once_where_it_looks_and_what_to_compare_when_nobody_is_there(example, capsys):
+    with pytest.raises(NotReady) as caught:
+        opened(example, "hospital", progress=Progress("hospital"))
+    place = example.place("hospital")
+    said = capsys.readouterr().err
+    assert said.count(f"exchange {place.exchange.url}, workspace {place.workspace.url('')}") == 1
+    assert f"We look in {place.exchange.url}." in str(caught.value)
+    assert "No peer has said hello there: compare exchange.url" in str(caught.value)
+    with pytest.raises(NotReady):
+        opened(example, "laboratory")
+    with pytest.raises(NotReady) as caught:
+        opened(example, "hospital")
+    assert f"We look in {place.exchange.url}." in str(caught.value)
+    assert "compare exchange.url" not in str(caught.value)
 
 
 # ---- the run ---------------------------------------------------------------------------------------------------------
