@@ -50,7 +50,11 @@ class ColumnsConf(Model):
         description="Column, or list of columns, that names a person; the same people have the same ids everywhere."
     )
     label: Text | None = Field(default=None, description="Column with 0 or 1 to learn; the guest's alone.")
-    features: Columns | None = Field(default=None, description="Columns to learn from; null: every other numeric one.")
+    features: Columns | None = Field(
+        default=None,
+        description="Columns to learn from; null: of Parquet all other numeric columns, of CSV all other columns "
+        "(text among them is refused, unless `schema` declares it).",
+    )
     ignore: list[Text] = Field(default=[], description="Columns that are left out of everything.")
     duplicates: Literal["refuse", "drop"] = Field(
         default="refuse", description="A repeated id: refuse the table, or drop all its rows but the smallest one."

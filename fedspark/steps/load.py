@@ -6,11 +6,13 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from fedspark.conf import LoadOptions, TrainOptions
+from fedspark.conf import AnyTable, LoadOptions, TrainOptions
+from fedspark.errors import TableError
 from fedspark.party import Role
 from fedspark.psi.align import Source
 from fedspark.run import Run
-from fedspark.tables.card import TableCard
+from fedspark.tables.card import ColumnCard, TableCard
+from fedspark.tables.problems import listed
 from fedspark.tables.staging import read_staged, stage
 
 if TYPE_CHECKING:
@@ -18,14 +20,27 @@ if TYPE_CHECKING:
 
 
 def run_step(run: Run, options: LoadOptions) -> None:
-    """Stage every table of ``options``; an arbiter has none. A table that does not pass leaves nothing."""
+    """Stage every table of ``options``; an arbiter has none.
+
+    A table that does not pass leaves nothing. All tables are looked at before the step ends with one TableError about
+    those that do not pass; the others stay staged for the next attempt.
+    """
     if run.role is Role.ARBITER:
         return
-    cards = []
+    cards: list[TableCard] = []
+    refused: list[TableError] = []
     for table in options.tables:
-        record = run.once(f"{table}.staged", functools.partial(_stage, run, table))
+        try:
+            record = run.once(f"{table}.staged", functools.partial(_stage, run, table))
+        except TableError as error:
+            refused.append(error)
+            continue
         cards.append(TableCard.from_json(record["card"]))
-        run.progress.say(f"{table}: {cards[-1].rows:,} rows, {len(cards[-1].features)} features")
+        run.progress.say(_summary(cards[-1], run.party_conf.table(table)))
+    if len(refused) > 1:
+        raise TableError("\n".join(map(str, refused)))
+    if refused:
+        raise refused[0]
     run.write_record(_record(options.name, cards))
 
 
@@ -59,6 +74,21 @@ def _stage(run: Run, table: str) -> dict[str, Any]:
     return {"card": card.to_json(), "target": target}
 
 
+def _summary(card: TableCard, conf: AnyTable) -> str:
+    """``patients: 450 rows, 3 features``, and which columns nobody spoke of are no numbers and so no features."""
+    found = len(card.features)
+    text = f"{card.name}: {card.rows:,} rows, {found} feature{'' if found == 1 else 's'}"
+    if conf.features is not None:
+        return text
+    left = [column for column in card.columns if column.role == "ignored" and column.name not in conf.ignore]
+    return f"{text}; left out: {listed(f'{column.name} ({column.type})' for column in left)}" if left else text
+
+
+def _type(column: ColumnCard) -> str:
+    """A column's type for people; a feature that the source holds as text was read as a number."""
+    return "number (from text)" if column.role == "feature" and column.type in ("text", "string") else column.type
+
+
 def _record(step: str, cards: list[TableCard]) -> dict[str, Any]:
     return {
         "step": step,
@@ -69,7 +99,7 @@ def _record(step: str, cards: list[TableCard]) -> dict[str, Any]:
             {
                 "title": card.name,
                 "columns": ["column", "type", "role"],
-                "rows": [[column.name, column.type, column.role] for column in card.columns],
+                "rows": [[column.name, _type(column), column.role] for column in card.columns],
                 "note": _note(card),
             }
             for card in cards

@@ -67,7 +67,7 @@ def find_nothing_to_learn(
         problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
     same = layout.constant_features(metrics) if constant else ()
     if same:
-        problem = f"{_columns('feature', same)} with one value in all {count} rows"
+        problem = f"{_columns('feature', same)} {'has' if len(same) == 1 else 'have'} one value in all {count} rows"
         problems.add(problem, "Add it to `ignore`: a constant says nothing about anybody.")
 
 
@@ -146,30 +146,39 @@ def _feature_checks(layout: Layout, positions: Sequence[int]) -> Iterator[Check]
         infinite[name] = readable & value.isNotNull() & ~is_finite(value)
     yield Check(
         missing,
-        lambda found: f"{_counted(found)} with no value",
+        lambda found: _counted(found, "has no value", "have no value"),
         "Fill the missing values at the source, leave those rows out, or add the columns to `ignore`.",
     )
     yield Check(
         unparsed,
-        lambda found: f"{_counted(found)} that do not read as {_wanted(layout.roles, found)}",
-        "Correct those values, or add columns of text to `ignore`.",
+        lambda found: _unparsed(layout.roles, found),
+        "Correct those values; add a column of text to `ignore`, or list the columns to learn from in `features`.",
     )
     yield Check(
         infinite,
-        lambda found: f"{_counted(found)} with NaN or infinity",
+        lambda found: _counted(found, "has NaN or infinity", "have NaN or infinity"),
         "Replace them at the source, leave those rows out, or add the columns to `ignore`.",
     )
 
 
 def _wanted(roles: Roles, found: Mapping[str, int]) -> str:
+    """``a number``, or the types that the columns found were declared to have: ``a double or an integer``."""
     types = {column.type if column.declared and column.read_as_text else "number" for column in roles.features
              if column.name in found}  # fmt: skip
-    return listed(sorted(types))
+    return " or ".join(f"{'an' if text[0] in 'aeiou' else 'a'} {text}" for text in sorted(types))
 
 
-def _counted(found: Mapping[str, int]) -> str:
-    counts = listed(f"{name!r} ({rows(count)})" for name, count in found.items())
-    return f"feature column{'s' if len(found) > 1 else ''} {counts}"
+def _unparsed(roles: Roles, found: Mapping[str, int]) -> str:
+    wanted = _wanted(roles, found)
+    return _counted(found, f"does not read as {wanted}", f"do not read as {wanted}")
+
+
+def _counted(found: Mapping[str, int], one: str, many: str) -> str:
+    """``feature column 'x' has no value in 2 rows``, or ``feature columns 'x' (2 rows), 'y' (1 row) have no value``."""
+    if len(found) == 1:
+        ((name, count),) = found.items()
+        return f"feature column {name!r} {one} in {rows(count)}"
+    return f"feature columns {listed(f'{name!r} ({rows(count)})' for name, count in found.items())} {many}"
 
 
 def _columns(role: str, names: Sequence[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from fedspark.conf import check_together, load_party, load_pipeline
+from fedspark.conf import CsvTable, PolicyConf, check_together, load_party, load_pipeline
 from fedspark.errors import ConfigError
 from fedspark.party import Role, identity_text
 
@@ -53,13 +54,15 @@ def test_the_arbiter_has_no_tables(example):
 
 def test_lines_that_are_commented_out_are_valid_too(example):
     path = example / "hospital.yaml"
-    text = path.read_text().replace("# tables: s3a", "tables: s3a").replace("# features:", "features:")
-    for key in ("options:", "  endpoint:", "  access_key_id:", "  secret_access_key:"):
-        text = text.replace(f"# {key}", f"  {key.lstrip()}" if key.startswith(" ") else key)
+    text = re.sub(r"^( *)# ( *(?:- )?[a-z_]+:(?: |$))", r"\1\2", path.read_text(), flags=re.MULTILINE)
     path.write_text(text)
     party = load_party(path)
     assert party.exchange.options["secret_access_key"] == "env:EXCHANGE_SECRET"
     assert party.workspace.tables == "s3a://my-bucket/tables"
+    table = party.tables["patients"]
+    assert isinstance(table, CsvTable)
+    assert set(CsvTable.model_fields) == table.model_fields_set
+    assert set(PolicyConf.model_fields) == party.policy.model_fields_set
 
 
 def test_a_role_that_the_pipeline_does_not_give_is_refused(example):

@@ -66,23 +66,24 @@ def test_two_columns_of_one_name_are_refused(refused):
 
 def test_text_in_a_feature_column_is_refused_with_counts_for_all_columns(refused):
     message = refused("id,age,bmi,city\np001,x,1,Rome\np002,2,0x1p3,Oslo\np003,3,2d,Bonn\n")
-    assert "feature columns 'age' (1 row), 'bmi' (2 rows), 'city' (3 rows) that do not read as number" in message
+    assert "feature columns 'age' (1 row), 'bmi' (2 rows), 'city' (3 rows) do not read as a number" in message
     assert "p***1 (4 characters), p***2 (4 characters), p***3 (4 characters)" in message
     assert "`ignore`" in message
+    assert "`features`" in message
 
 
 def test_missing_and_infinite_values_are_counted_per_column_at_once(refused):
     nan, inf = float("nan"), float("inf")
     table = {"id": ["a1", "a2", "a3", "a4"], "x": [nan, inf, 1, 2], "y": [-inf, 1, 2, 3], "z": [None, None, 1, 2]}
     message = refused(table)
-    assert "feature column 'z' (2 rows) with no value" in message
-    assert "feature columns 'x' (2 rows), 'y' (1 row) with NaN or infinity" in message
+    assert "feature column 'z' has no value in 2 rows" in message
+    assert "feature columns 'x' (2 rows), 'y' (1 row) have NaN or infinity" in message
 
 
 def test_a_value_that_contradicts_the_declared_type_is_refused(refused):
     schema = {"id": "integer", "age": "integer"}
     message = refused("id,age\n1,2.5\nseven,3\n", schema=schema)
-    assert "feature column 'age' (1 row) that do not read as integer" in message
+    assert "feature column 'age' does not read as an integer in 1 row" in message
     assert "1 row with an id that is not of type integer, for example s***n (5 characters)" in message
 
 
@@ -119,7 +120,7 @@ def test_ids_that_become_equal_when_normalised_are_repeated(refused):
 
 def test_a_bad_row_is_not_hidden_by_dropping_duplicates(refused):
     message = refused("id,age\na1,1\na1,zwei\n", duplicates="drop")
-    assert "feature column 'age' (1 row) that do not read as number" in message
+    assert "feature column 'age' does not read as a number in 1 row" in message
 
 
 def test_ids_in_another_encoding_are_refused(refused):
@@ -147,7 +148,7 @@ def test_a_label_of_one_class_is_refused_where_it_is_to_be_learned(bench, refuse
 
 def test_constant_features_are_named_and_refused(refused):
     message = refused("id,a,b,c\n1,5,1,7\n2,5,2,7\n")
-    assert "feature columns 'a', 'c' with one value in all 2 rows" in message
+    assert "feature columns 'a', 'c' have one value in all 2 rows" in message
     assert "`ignore`" in message
 
 
