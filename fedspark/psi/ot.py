@@ -36,8 +36,9 @@ what is stored there is masked; whoever would mask another (a lost or edited wor
 sent. Pads are functions of seeds and bucket; everything else that is random comes from the sender's run under a label
 of pair, purpose, part, bucket and content. A task that runs twice writes the same bytes.
 
-Memory of a task, beside the interpreter's own, at the largest part (16 buckets of 65536 ids): guest 320 MiB, host 110
-MiB with 2 field bits (measured; 460 at the guest with 1); wide tables get smaller parts, see ``affordable_part_rows``.
+Memory of a guest's task, beside the interpreter's own, at the largest part (16 buckets of 65536 ids): 320 MiB with 2
+field bits, 460 with 1 (measured); a host's task takes less. Wide tables get smaller parts, see
+``affordable_part_rows``.
 """
 
 from __future__ import annotations
