@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 
 import pytest
@@ -148,19 +147,3 @@ def test_both_multiplications_agree_with_repeated_addition_at_the_edges(k: int) 
 def test_scalars_outside_the_order_are_refused(scalar: int) -> None:
     with pytest.raises(CryptoError, match="scalar"):
         ristretto.multiply(scalar, ristretto.IDENTITY)
-
-
-@settings(max_examples=10, deadline=None)
-@given(uniform, scalars)
-def test_libsodium_computes_the_same(data: bytes, k: int) -> None:
-    try:
-        sodium = ctypes.CDLL("libsodium.so.23")
-    except OSError:
-        pytest.skip("no system libsodium to compare with")
-    sodium.sodium_init()
-    point, product = ctypes.create_string_buffer(32), ctypes.create_string_buffer(32)
-    sodium.crypto_core_ristretto255_from_hash(point, data)
-    element = ristretto.from_uniform(data)
-    assert ristretto.encode(element) == point.raw
-    if k and sodium.crypto_scalarmult_ristretto255(product, k.to_bytes(32, "little"), point) == 0:
-        assert ristretto.encode(ristretto.multiply(k, element)) == product.raw
