@@ -1,4 +1,4 @@
-"""ristretto255 against the vectors of RFC 9496 and, where it is installed, against libsodium."""
+"""ristretto255 against the vectors of RFC 9496 and plain arithmetic."""
 
 from __future__ import annotations
 
