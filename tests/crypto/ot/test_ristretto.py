@@ -1,8 +1,10 @@
-"""ristretto255 against the vectors of RFC 9496 and plain arithmetic."""
+"""ristretto255 against the vectors of RFC 9496 and, where it is installed, against libsodium."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -147,3 +149,33 @@ def test_both_multiplications_agree_with_repeated_addition_at_the_edges(k: int) 
 def test_scalars_outside_the_order_are_refused(scalar: int) -> None:
     with pytest.raises(CryptoError, match="scalar"):
         ristretto.multiply(scalar, ristretto.IDENTITY)
+
+
+def _find_sodium() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libsodium.so.23")
+    except OSError:
+        return None
+
+
+SODIUM = _find_sodium()
+
+
+def with_sodium(test: Callable[..., None]) -> Callable[..., None] | None:
+    """Collect a comparison only where there is something to compare with; RFC 9496 is checked everywhere."""
+    return test if SODIUM is not None else None
+
+
+@with_sodium
+@settings(max_examples=10, deadline=None)
+@given(uniform, scalars)
+def test_libsodium_computes_the_same(data: bytes, k: int) -> None:
+    sodium = SODIUM
+    assert sodium is not None
+    sodium.sodium_init()
+    point, product = ctypes.create_string_buffer(32), ctypes.create_string_buffer(32)
+    sodium.crypto_core_ristretto255_from_hash(point, data)
+    element = ristretto.from_uniform(data)
+    assert ristretto.encode(element) == point.raw
+    if k and sodium.crypto_scalarmult_ristretto255(product, k.to_bytes(32, "little"), point) == 0:
+        assert ristretto.encode(ristretto.multiply(k, element)) == product.raw
