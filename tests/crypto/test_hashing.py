@@ -3,24 +3,93 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedspark.crypto.hashing import bucket_digest, bucket_of, split_fraction, tag96
+from fedspark.crypto.hashing import bucket_digest, bucket_digest_utf8, bucket_of, split_fraction, tag96
 from fedspark.errors import CryptoError
 
 KEY = bytes(range(32))
 IDS = st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12), max_size=12)
 
 
+def cmac(key, message):
+    """One message by the library."""
+    computed = CMAC(algorithms.AES(key))
+    computed.update(message)
+    return computed.finalize()
+
+
+def digests_of(messages, key, kind=np.int64):
+    """Bucket digests of byte strings."""
+    offsets = np.concatenate([[0], np.cumsum([len(message) for message in messages])]).astype(kind)
+    return bucket_digest_utf8(key, np.frombuffer(b"".join(messages), np.uint8), offsets)
+
+
 @given(IDS)
-def test_a_bucket_digest_is_the_front_of_sha256_of_salt_and_utf8_id(ids):
+def test_a_bucket_digest_is_the_cmac_of_the_utf8_id(ids):
     digests = bucket_digest(KEY, ids)
     assert digests.shape == (len(ids), 16)
     assert digests.dtype == np.uint8
-    expected = [hashlib.sha256(KEY + text.encode()).digest()[:16] for text in ids]
-    assert [row.tobytes() for row in digests] == expected
+    assert [row.tobytes() for row in digests] == [cmac(KEY, text.encode()) for text in ids]
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (0, "028962f61b7bf89efc6b551f4667d983"),
+        (16, "28a7023f452e8f82bd4bf28d8c37c35c"),
+        (20, "156727dc0878944a023c1fe03bad6d93"),
+        (40, "aaf3d8f1de5640c232f5b169b9c911e6"),
+        (64, "e1992190549f6ed5696a2c056c315410"),
+    ],
+)
+def test_bucket_digests_are_those_of_sp_800_38b(length, expected):
+    key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
+    message = bytes.fromhex(
+        "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
+        "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+    )[:length]
+    assert digests_of([message], key)[0].tobytes().hex() == expected
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_bucket_digests_are_the_librarys_cmac_at_every_length(kind):
+    lengths = [*range(101), *np.random.default_rng(1).integers(0, 101, 400).tolist(), 1023, 1024, 1025, 70_000, 0]
+    messages = [np.random.default_rng(length).bytes(length) for length in lengths]
+    assert [row.tobytes() for row in digests_of(messages, KEY, kind)] == [cmac(KEY, message) for message in messages]
+
+
+def test_bucket_digests_of_many_ids_do_not_depend_on_where_slices_end():
+    lengths = np.random.default_rng(2).integers(0, 20, (1 << 16) + 3)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    data = np.random.default_rng(3).integers(0, 256, offsets[-1], dtype=np.uint8)
+    digests = bucket_digest_utf8(KEY, data, offsets)
+    for row in (0, 1, 65534, 65535, 65536, 65537, 65538):
+        assert digests[row].tobytes() == cmac(KEY, data[offsets[row] : offsets[row + 1]].tobytes())
+    assert np.array_equal(bucket_digest_utf8(KEY, data, offsets[7:]), digests[7:])
+
+
+@pytest.mark.parametrize("column", [pa.array(["a", "", "ünïcode", "b" * 40, "c"]), pa.array(["x" * 16, "y"] * 3)])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_slice_of_an_arrow_column_is_hashed_in_place(column, kind):
+    for first, rows in ((0, len(column)), (1, 3), (2, 0), (len(column) - 1, 1)):
+        piece = column.cast(kind).slice(first, rows)
+        _, offsets, data = piece.buffers()
+        width = np.int32 if kind == pa.string() else np.int64
+        at = np.frombuffer(offsets, width)[piece.offset : piece.offset + rows + 1]
+        digests = bucket_digest_utf8(KEY, np.frombuffer(data, np.uint8), at)
+        assert np.array_equal(digests, bucket_digest(KEY, piece.to_pylist()))
+
+
+@pytest.mark.parametrize("offsets", [[], [0, 5], [-1, 2], [0, 3, 2], [3, 2], [0, 2**31 - 1, -(2**31), 4]])
+def test_offsets_that_do_not_fit_their_data_are_refused(offsets):
+    with pytest.raises(CryptoError, match="offsets"):
+        bucket_digest_utf8(KEY, np.zeros(4, np.uint8), np.asarray(offsets, np.int32))
 
 
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33)])
@@ -97,6 +166,7 @@ def test_tags_need_one_element_for_each_id():
 
 def test_no_ids_give_empty_arrays_of_the_right_shape():
     assert bucket_digest(KEY, []).shape == (0, 16)
+    assert bucket_digest_utf8(KEY, np.zeros(3, np.uint8), np.asarray([2], np.int32)).shape == (0, 16)
     assert tag96(b"run", [], []).shape == (0, 12)
     assert split_fraction([], "v1").shape == (0,)
     assert bucket_of(bucket_digest(KEY, []), 4).shape == (0,)
