@@ -155,6 +155,43 @@ def bucket_of(digests: npt.NDArray[np.uint8], buckets: int) -> npt.NDArray[np.in
     return ((first * np.uint64(buckets)) >> np.uint64(32)).astype(np.int32)
 
 
+def digest_order(rows: Bytes) -> npt.NDArray[np.int64]:
+    """The permutation that sorts digests or tags uint8[N, 1 to 16] as big-endian numbers, int64[N]; equal ones keep
+    their order.
+
+    Sorting words is three times as fast as sorting their places, so each word is the front of a digest with its place
+    below; rows of equal fronts, one in many runs where digests are random, are then sorted in full.
+    """
+    if rows.ndim != 2 or rows.dtype != np.uint8 or not 1 <= rows.shape[1] <= DIGEST_BYTES:
+        raise CryptoError(
+            f"What is sorted is uint8[N, 1 to {DIGEST_BYTES}], got {rows.dtype}{list(rows.shape)}.",
+            remedy="Use bucket_digest().",
+        )
+    fronts = leading_words(rows)
+    places = np.uint64((1 << len(rows).bit_length()) - 1)
+    words = (fronts & ~places) | np.arange(len(rows), dtype=np.uint64)
+    words.sort()
+    same = (words[1:] ^ words[:-1]) <= places
+    order = (words & places).view(np.int64)
+    if same.any():
+        # Runs of equal fronts stay where they are: sorting all of them together sorts each of them.
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        found = order[tied]
+        rest = leading_words(rows[found, 8:])
+        order[tied] = found[np.lexsort((rest, fronts[found]))]
+    return order
+
+
+def leading_words(rows: Bytes) -> Words:
+    """The first eight bytes of every row as a big-endian number, uint64[N]; shorter rows are filled up with zeros."""
+    if rows.shape[1] < 8:
+        filled = np.zeros((len(rows), 8), np.uint8)
+        filled[:, : rows.shape[1]] = rows
+        rows = filled
+    rows = np.ascontiguousarray(rows)
+    return np.ndarray((len(rows),), ">u8", rows, strides=rows.strides[:1]).astype(np.uint64)
+
+
 def split_fraction(ids: Sequence[str], salt: str) -> npt.NDArray[np.float64]:
     """A number in [0, 1) for every id, float64[N]: the first 32 bits of SHA-256("salt|id") as a fraction.
 

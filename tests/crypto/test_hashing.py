@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedspark.crypto.hashing import bucket_digest, bucket_digest_utf8, bucket_of, split_fraction, tag96
+from fedspark.crypto.hashing import bucket_digest, bucket_digest_utf8, bucket_of, digest_order, split_fraction, tag96
 from fedspark.errors import CryptoError
 
 KEY = bytes(range(32))
@@ -117,6 +117,50 @@ def test_buckets_of_sorted_digests_are_in_order_and_in_range(ids, buckets):
     found = bucket_of(ordered, buckets)
     assert found.dtype == np.int32
     assert found.tolist() == sorted(int.from_bytes(row[:4].tobytes(), "big") * buckets >> 32 for row in digests)
+
+
+def order_by_bytes(rows):
+    """The same by numpy, key by key."""
+    return np.lexsort(rows.T[::-1]) if len(rows) else np.zeros(0, np.int64)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 255, 256, 257, 5000])
+@pytest.mark.parametrize("width", [1, 5, 8, 9, 11, 16])
+def test_the_order_of_digests_is_that_of_their_bytes(rows, width):
+    digests = np.random.default_rng(rows).integers(0, 256, (rows, width), dtype=np.uint8)
+    order = digest_order(digests)
+    assert order.dtype == np.int64
+    assert np.array_equal(order, order_by_bytes(digests))
+
+
+@pytest.mark.parametrize("tied", [1, 4, 6, 7, 8, 9, 15, 16])
+def test_digests_of_one_front_are_sorted_by_what_follows(tied):
+    random = np.random.default_rng(tied)
+    digests = random.integers(0, 256, (3000, 16), dtype=np.uint8)
+    digests[:, :tied] = random.integers(0, 256, (5, tied), dtype=np.uint8)[random.integers(0, 5, 3000)]
+    assert np.array_equal(digest_order(digests), order_by_bytes(digests))
+
+
+@given(st.integers(0, 40), st.integers(1, 16), st.integers(0, 2**32 - 1))
+def test_digests_of_two_bytes_alone_are_sorted_too(rows, width, seed):
+    digests = np.random.default_rng(seed).integers(0, 2, (rows, width), dtype=np.uint8) * np.uint8(255)
+    assert np.array_equal(digest_order(digests), order_by_bytes(digests))
+
+
+def test_equal_digests_keep_their_order():
+    assert np.array_equal(digest_order(np.full((1000, 16), 255, np.uint8)), np.arange(1000))
+
+
+def test_columns_of_a_wider_array_are_sorted_in_place():
+    wide = np.random.default_rng(5).integers(0, 3, (500, 40), dtype=np.uint8)
+    for rows in (wide[:, 3:19], wide[::2, 20:31]):
+        assert np.array_equal(digest_order(rows), order_by_bytes(rows))
+
+
+@pytest.mark.parametrize("rows", [np.zeros(16, np.uint8), np.zeros((2, 17), np.uint8), np.zeros((2, 16), np.int8)])
+def test_rows_that_are_no_digests_are_not_sorted(rows):
+    with pytest.raises(CryptoError, match="What is sorted"):
+        digest_order(rows)
 
 
 def test_the_largest_digest_falls_into_the_last_bucket():
