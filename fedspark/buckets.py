@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,17 +31,18 @@ PartFunction = Callable[[Any, int], Any]
 """``function(context, part) -> small result``; top-level, so that executors find it by name."""
 
 
-def write_buckets(tables: Sequence[pa.Table]) -> bytes:
+def write_buckets(tables: Iterable[pa.Table]) -> bytes:
     """A part file: one Parquet row group per table (an empty table gives an empty row group); equal input, equal bytes.
 
     All tables have the schema of the first one; there must be at least one.
     """
-    sink = io.BytesIO()
+    buckets = iter(tables)
+    first, sink = next(buckets), io.BytesIO()
     # No dictionaries: digests, ids and numbers hardly repeat, and looking for repeats takes longer than all the rest.
     with pq.ParquetWriter(
-        sink, tables[0].schema, compression="zstd", use_dictionary=False, write_statistics=False
+        sink, first.schema, compression="lz4", use_dictionary=False, write_statistics=False
     ) as writer:
-        for table in tables:
+        for table in itertools.chain([first], buckets):
             writer.write_table(table.combine_chunks(), row_group_size=max(1, table.num_rows))
     return sink.getvalue()
 
@@ -71,20 +73,20 @@ def _columns(columns: Sequence[str] | None) -> list[str] | None:
 
 
 class PartRunner(Protocol):
-    """Runs one function over all parts and returns the results in part order."""
+    """Runs one function over consecutive parts and returns the results in part order."""
 
-    def run(self, function: PartFunction, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+    def run(self, function: PartFunction, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
         """``on_done(number of parts finished so far)`` is called now and then, from any thread."""
 
 
 class InProcessRunner:
     """One part after the other in this process: for tests, small data and parties without Spark."""
 
-    def run(self, function: PartFunction, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+    def run(self, function: PartFunction, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
         results = []
-        for part in range(parts):
+        for part in parts:
             results.append(function(context, part))
-            on_done(part + 1)
+            on_done(len(results))
         return results
 
 
@@ -111,7 +113,9 @@ class SparkRunner:
         self._session = session
         self._poll_seconds = poll_seconds
 
-    def run(self, function: PartFunction, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+    def run(self, function: PartFunction, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+        if not parts:
+            return []
         spark = self._session().sparkContext
         finished = spark.accumulator(0)
         task = functools.partial(_guarded, function, context)
@@ -125,17 +129,17 @@ class SparkRunner:
 
         def watch() -> None:
             while not stop.wait(self._poll_seconds):
-                on_done(min(finished.value, parts))
+                on_done(min(finished.value, len(parts)))
 
         watcher = threading.Thread(target=watch, name="part-progress", daemon=True)
         watcher.start()
         try:
             # One small result per part comes back; rows never do.
-            results = spark.parallelize(range(parts), max(1, parts)).map(counted).collect()
+            results = spark.parallelize(parts, len(parts)).map(counted).collect()
         finally:
             stop.set()
             watcher.join()
-        on_done(parts)
+        on_done(len(parts))
         for result in results:
             if isinstance(result, _Failed):
                 raise result.error

@@ -120,7 +120,7 @@ def written(workspace: Workspace) -> dict[str, bytes]:
 @pytest.mark.parametrize("parts", [0, 1, 5])
 def test_results_come_in_part_order_and_progress_ends_at_the_number_of_parts(runner, workspace, parts):
     seen: list[int] = []
-    results = runner.run(square, parts, Squares(workspace, 10), seen.append)
+    results = runner.run(square, range(parts), Squares(workspace, 10), seen.append)
     assert results == [{"part": part, "value": 10 + part**2} for part in range(parts)]
     assert len(written(workspace)) == parts
     assert seen[-1:] == [parts] or parts == 0
@@ -128,13 +128,13 @@ def test_results_come_in_part_order_and_progress_ends_at_the_number_of_parts(run
 
 
 def test_tasks_that_run_again_write_the_same_bytes(runner, workspace):
-    first = runner.run(square, 3, Squares(workspace, 1), lambda _: None), written(workspace)
-    assert (runner.run(square, 3, Squares(workspace, 1), lambda _: None), written(workspace)) == first
+    first = runner.run(square, range(3), Squares(workspace, 1), lambda _: None), written(workspace)
+    assert (runner.run(square, range(3), Squares(workspace, 1), lambda _: None), written(workspace)) == first
 
 
 def test_a_users_error_arrives_unchanged_and_is_that_of_the_first_part(runner):
     with pytest.raises(TableError) as caught:
-        runner.run(refuse, 4, "people", lambda _: None)
+        runner.run(refuse, range(4), "people", lambda _: None)
     assert type(caught.value) is TableError
     assert caught.value.message == "people: part 1 holds a wrong value."
     assert caught.value.remedy == "Correct it."
@@ -143,13 +143,13 @@ def test_a_users_error_arrives_unchanged_and_is_that_of_the_first_part(runner):
 
 def test_an_error_without_a_remedy_arrives_without_one(runner):
     with pytest.raises(Oversized) as caught:
-        runner.run(oversize, 1, None, lambda _: None)
+        runner.run(oversize, range(1), None, lambda _: None)
     assert (caught.value.message, caught.value.remedy) == ("The part is too large.", None)
 
 
 def test_an_error_of_ours_keeps_its_traceback(runner):
     with pytest.raises(Exception, match=r"KeyError|1") as caught:
-        runner.run(stumble, 2, None, lambda _: None)
+        runner.run(stumble, range(2), None, lambda _: None)
     trace = str(caught.value) + "".join(entry.name for entry in caught.traceback)
     assert "stumble" in trace
 

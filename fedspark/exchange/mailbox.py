@@ -46,6 +46,7 @@ class Outgoing:
     """The right to write the parts of one message; travels in task closures.
 
     ``folder`` is where the objects lie, ``sealed_as`` what their seals are bound to (full run id and address).
+    ``first`` is what the writer calls the message's first part: a message may carry a wave of some larger whole.
     """
 
     ref: StoreRef
@@ -53,13 +54,14 @@ class Outgoing:
     sealed_as: str
     keys: SealKeys = field(repr=False)
     limits: Limits = field(default_factory=Limits)
+    first: int = 0
 
     def write(self, part: int, plaintext: bytes) -> Receipt:
         """Seal and store part number ``part``, in several objects if it is large.
 
         Written before: a no-op if equal, else Unequal.
         """
-        chunk_bytes = _plaintext_limit(self.limits.object_bytes)
+        chunk_bytes, part = _plaintext_limit(self.limits.object_bytes), part - self.first
         if sealed_size(len(plaintext)) > self.limits.part_bytes:
             raise Oversized(
                 f"Part {part} of {self.folder} has {len(plaintext)} bytes; with its seal, "
@@ -80,7 +82,7 @@ class Outgoing:
 class Incoming:
     """A message whose manifest was accepted; travels in task closures. Objects are checked when they are read.
 
-    ``meta`` is what the sender said about the content.
+    ``meta`` is what the sender said about the content, ``first`` what the reader calls the message's first part.
     """
 
     ref: StoreRef
@@ -90,6 +92,7 @@ class Incoming:
     objects: tuple[tuple[SealedObject, ...], ...]
     meta: dict[str, Any] = field(repr=False)
     keys: SealKeys = field(repr=False)
+    first: int = 0
 
     @property
     def parts(self) -> int:
@@ -103,7 +106,8 @@ class Incoming:
 
     def read(self, part: int) -> bytes:
         """Content of one part; Tampered, Oversized or Mismatch when it is not what the sender signed and sealed."""
-        opened = [self._open(part, entry) for entry in self.objects[part]]
+        number = part - self.first
+        opened = [self._open(number, entry) for entry in self.objects[number]]
         return opened[0] if len(opened) == 1 else b"".join(opened)
 
     def json(self, part: int = 0) -> Any:
@@ -144,11 +148,10 @@ class Mailbox:
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
-    def outgoing(self, address: Address) -> Outgoing:
-        """For the tasks that write the parts of a message."""
-        return Outgoing(
-            self._ref, self._folder(address), self._sealed_as(address), self._sender_keys(address), self._limits
-        )
+    def outgoing(self, address: Address, first: int = 0) -> Outgoing:
+        """For the tasks that write the parts of a message, which they number from ``first`` on."""
+        keys = self._sender_keys(address)
+        return Outgoing(self._ref, self._folder(address), self._sealed_as(address), keys, self._limits, first)
 
     def committed(self, address: Address) -> bool:
         """Whether we have sent this message. Tampered or Replayed when something else lies under its name."""
@@ -187,8 +190,8 @@ class Mailbox:
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
-    def receive(self, address: Address) -> Incoming:
-        """The message, as soon as it is there and verified.
+    def receive(self, address: Address, first: int = 0) -> Incoming:
+        """The message, as soon as it is there and verified; its parts are read under numbers from ``first`` on.
 
         Raises NotReady when patience ends, Absent at the deadline, Stopped when a peer stopped the run, and Tampered,
         Replayed, Mismatch or Oversized when what lies there is not the message; then nothing of it was used.
@@ -210,7 +213,7 @@ class Mailbox:
         found = {path.removeprefix(f"{folder}/"): size for path, size in self._ref.open().list(folder)}
         check_listing(manifest, found, folder)
         meta = self._open_meta(manifest, keys, name)
-        return Incoming(self._ref, folder, self._sealed_as(address), address, manifest.parts, meta, keys)
+        return Incoming(self._ref, folder, self._sealed_as(address), address, manifest.parts, meta, keys, first)
 
     def _open_meta(self, manifest: Manifest, keys: SealKeys, name: str) -> dict[str, Any]:
         sealed_name = f"{self._sealed_as(manifest.address)}/{MANIFEST}"

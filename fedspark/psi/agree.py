@@ -28,7 +28,7 @@ from fedspark.exchange.mailbox import Incoming
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi.align import Source
-from fedspark.psi.sizes import Plan, affordable_part_rows, make_plan
+from fedspark.psi.sizes import Plan, Wave, affordable_part_rows, make_plan
 from fedspark.run import Run
 
 NONCE_BYTES = 32
@@ -127,12 +127,13 @@ def opened_nonce(run: Run, party: Party, message: Any, size: Size) -> bytes:
     return nonce
 
 
-def receive_parts(run: Run, tag: str, sender: Party, plan: Plan) -> Incoming:
-    """The message of per-row values; Mismatch unless it has the parts of the plan."""
-    incoming = run.receive(tag, sender)
-    if incoming.parts != plan.parts:
+def receive_parts(run: Run, tag: str, sender: Party, plan: Plan, wave: Wave | None = None) -> Incoming:
+    """The message of per-row values, of all parts or of a wave; Mismatch unless it has the parts of the plan."""
+    parts = range(plan.parts) if wave is None else wave.parts
+    incoming = run.receive(tag, sender, round=wave.number if wave else 0, first=parts.start)
+    if incoming.parts != len(parts):
         raise Mismatch(
-            f"The message {tag!r} of {sender.name} has {incoming.parts} parts, and {plan.parts} were agreed.",
+            f"The message {tag!r} of {sender.name} has {incoming.parts} parts, and {len(parts)} were agreed.",
             remedy="Ask them which fedspark version they run.",
         )
     return incoming

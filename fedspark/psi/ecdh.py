@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -61,18 +62,22 @@ from fedspark.crypto.curve import (
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.exchange.columns import Values, from_peer, pack_values, unpack_values
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
+from fedspark.party import Party
 from fedspark.psi.agree import agree, receive_parts
-from fedspark.psi.align import Alignment, PartFiles, Source, distribute, part_files
+from fedspark.psi.align import Alignment, PartFiles, Source, part_files
+from fedspark.psi.distribute import distribute
 from fedspark.psi.matching import (
     Pair,
+    ask_and_match,
     find_places,
     hear_and_keep,
     join_and_tell,
     run_context,
+    send_wave,
     tags_of,
-    total,
     write_tags,
 )
+from fedspark.psi.sizes import Wave
 from fedspark.run import Run
 
 # ---- the mathematics, one bucket at a time --------------------------------------------------------------------------
@@ -196,14 +201,13 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     pairs = {}
     for host in run.roster.hosts:
         key = run.subkey("blinded", run.me.name, host.name)
-        pairs[host.name] = pair = Pair(plan, run_context(run), run.me.name, host.name, prepared, key)
-        run.send_parts("blinded", host, "blind ids", blind_part, plan.parts, pair, rows=source.rows)
-
+        pairs[host] = Pair(plan, run_context(run), run.me.name, host.name, prepared, key)
     places = {host.name: part_files(run, f"places-{host.name}") for host in run.roster.hosts}
-    for host in run.roster.hosts:
-        evaluated, tags = receive_parts(run, "evaluated", host, plan), receive_parts(run, "tags", host, plan)
-        matching = Matching(pairs[host.name], evaluated, tags, places[host.name])
-        total(run, f"psi/matched-{host.name}", "match ids", match_part, plan, matching)
+
+    def matching(host: Party, wave: Wave) -> Matching:
+        return _matching(run, pairs[host], host, wave, places[host.name])
+
+    ask_and_match(run, plan, "blinded", "blind ids", blind_part, pairs, match_part, matching)
     return join_and_tell(run, source, plan, prepared, places)
 
 
@@ -219,8 +223,17 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     subkey = run.subkey("tags", run.me.name, peer.name)
     pair = Pair(plan, run_context(run), peer.name, run.me.name, prepared, subkey)
     order = part_files(run, "order")
-    run.send_parts("tags", peer, "tag own ids", tag_part, plan.parts, Tagging(pair, b, order), rows=source.rows)
-
-    evaluating = Evaluating(pair, b, receive_parts(run, "blinded", peer, plan))
-    run.send_parts("evaluated", peer, "evaluate", evaluate_part, plan.parts, evaluating, rows=plan.values(peer.name))
+    for wave in plan.waves:
+        send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, b, order))
+        make = partial(_evaluating, run, pair, b, wave)
+        send_wave(run, "evaluated", peer, "evaluate", evaluate_part, plan, wave, make)
     return hear_and_keep(run, source, pair, order)
+
+
+def _matching(run: Run, pair: Pair, host: Party, wave: Wave, places: PartFiles) -> Matching:
+    evaluated, tags = (receive_parts(run, tag, host, pair.plan, wave) for tag in ("evaluated", "tags"))
+    return Matching(pair, evaluated, tags, places)
+
+
+def _evaluating(run: Run, pair: Pair, b: Scalar, wave: Wave) -> Evaluating:
+    return Evaluating(pair, b, receive_parts(run, "blinded", run.roster.guest, pair.plan, wave))

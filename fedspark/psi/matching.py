@@ -15,8 +15,9 @@ A host sorts by tag, so the places of its tags say nothing about its rows; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,11 @@ from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import Mismatch, PeerError
 from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
+from fedspark.party import Party
 from fedspark.psi.agree import receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, finish, part_files
-from fedspark.psi.sizes import Plan
-from fedspark.run import Run
+from fedspark.psi.sizes import Plan, Wave, lagged
+from fedspark.run import Run, SendFunction
 
 # ---- tags of one bucket ----------------------------------------------------------------------------------------------
 
@@ -250,3 +252,50 @@ def run_context(run: Run) -> bytes:
 def total(run: Run, name: str, title: str, function: Callable[[Any, int], int], plan: Plan, context: Any) -> int:
     """Sum of what the part tasks return, computed once per run."""
     return run.once(name, lambda: sum(run.parts(title, function, plan.parts, context, rows=plan.rows[run.me.name])))
+
+
+def send_wave(
+    run: Run, tag: str, to: Party, title: str, function: SendFunction, plan: Plan, wave: Wave, make: Callable[[], Any]
+) -> None:
+    """Let part tasks write one wave of a message per row; ``make`` gives their context, and is not called when all of
+    them have run before: what it would read may be gone by then.
+    """
+    context = None if run.sent(tag, to, round=wave.number) else make()
+    rows = plan.rows_in(run.me.name, wave)
+    run.send_parts(tag, to, wave.title(title), function, wave.parts, context, round=wave.number, rows=rows)
+
+
+def ask_and_match(
+    run: Run,
+    plan: Plan,
+    tag: str,
+    title: str,
+    ask_part: SendFunction,
+    asking: Mapping[Party, Any],
+    match_part: Callable[[Any, int], int],
+    matching: Callable[[Party, Wave], Any],
+) -> None:
+    """The guest's waves: send every host its message per row (``asking`` has the context of each), and find our rows
+    in the answer to the wave before (``matching`` waits for it and gives the context): so all parties have work.
+    """
+    for wave, last in lagged(plan.waves):
+        for host, context in asking.items():
+            if wave is not None:
+                send_wave(run, tag, host, title, ask_part, plan, wave, partial(_same, context))
+        for host in asking:
+            if last is not None:
+                _match_wave(run, plan, host, last, match_part, partial(matching, host, last))
+
+
+def _same(context: Any) -> Any:
+    return context
+
+
+def _match_wave(
+    run: Run, plan: Plan, host: Party, wave: Wave, function: Callable[[Any, int], int], make: Callable[[], Any]
+) -> None:
+    def match() -> int:
+        rows = plan.rows_in(run.me.name, wave)
+        return sum(run.parts(wave.title("match ids"), function, wave.parts, make(), rows=rows))
+
+    run.once(f"psi/matched-{host.name}/{wave.number:04d}", match)

@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -61,17 +62,19 @@ from fedspark.exchange.columns import Values, from_peer, pack_values, unpack_val
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.party import Party
 from fedspark.psi.agree import agree, receive_parts
-from fedspark.psi.align import Alignment, PartFiles, Source, distribute, part_files
+from fedspark.psi.align import Alignment, PartFiles, Source, part_files
+from fedspark.psi.distribute import distribute
 from fedspark.psi.matching import (
     Pair,
+    ask_and_match,
     bucket_tables,
     hear_and_keep,
     join_and_tell,
-    total,
+    send_wave,
     write_places,
     write_sorted,
 )
-from fedspark.psi.sizes import Plan
+from fedspark.psi.sizes import Plan, Wave
 from fedspark.run import Run
 
 BUCKETS_PER_PART = 16
@@ -206,22 +209,13 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     """
     plan = make_plan(run, options, source)
     prepared = distribute(run, source, plan)
-
-    pairs, outputs = {}, {host.name: part_files(run, f"outputs-{host.name}") for host in run.roster.hosts}
-    for host in run.roster.hosts:
-        pairs[host.name] = pair = make_pair(run, options, plan, host, run.subkey("seeds", run.me.name, host.name))
-        transfers = _receive_setup(run, "transfers", host, pair.parameters)
-        with from_peer("transfers", host.name):
-            keys, seeds = vole.answer(pair.parameters, pair.context, transfers, pair.key)
-        run.send("seeds", host, seeds, meta=_meta(pair.parameters))
-        masking = Masking(pair, keys, part_files(run, f"tables-{host.name}"), outputs[host.name])
-        run.send_parts("table", host, "make tables", mask_part, plan.parts, masking, rows=source.rows)
-
+    maskings = {host: _transfer(run, options, plan, host) for host in run.roster.hosts}
     places = {host.name: part_files(run, f"places-{host.name}") for host in run.roster.hosts}
-    for host in run.roster.hosts:
-        received = receive_parts(run, "tags", host, plan)
-        matching = Matching(pairs[host.name], outputs[host.name], received, places[host.name])
-        total(run, f"psi/matched-{host.name}", "match ids", match_part, plan, matching)
+
+    def matching(host: Party, wave: Wave) -> Matching:
+        return _matching(run, maskings[host], host, wave, places[host.name])
+
+    ask_and_match(run, plan, "table", "make tables", mask_part, maskings, match_part, matching)
     return join_and_tell(run, source, plan, prepared, places)
 
 
@@ -240,9 +234,29 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     with from_peer("seeds", peer.name):
         keys = vole.finish(pair.parameters, started, seeds)
     order = part_files(run, "order")
-    tagging = Tagging(pair, keys, receive_parts(run, "table", peer, plan), order)
-    run.send_parts("tags", peer, "tag own ids", tag_part, plan.parts, tagging, rows=source.rows)
+    for wave in plan.waves:
+        make = partial(_tagging, run, pair, keys, wave, order)
+        send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, make)
     return hear_and_keep(run, source, pair, order)
+
+
+def _transfer(run: Run, options: PsiSettings, plan: Plan, host: Party) -> Masking:
+    """The base transfers with one host, and what the guest's tasks then need."""
+    pair = make_pair(run, options, plan, host, run.subkey("seeds", run.me.name, host.name))
+    transfers = _receive_setup(run, "transfers", host, pair.parameters)
+    with from_peer("transfers", host.name):
+        keys, seeds = vole.answer(pair.parameters, pair.context, transfers, pair.key)
+    run.send("seeds", host, seeds, meta=_meta(pair.parameters))
+    return Masking(pair, keys, part_files(run, f"tables-{host.name}"), part_files(run, f"outputs-{host.name}"))
+
+
+def _matching(run: Run, masking: Masking, host: Party, wave: Wave, places: PartFiles) -> Matching:
+    tags = receive_parts(run, "tags", host, masking.pair.plan, wave)
+    return Matching(masking.pair, masking.outputs, tags, places)
+
+
+def _tagging(run: Run, pair: OtPair, keys: SenderKeys, wave: Wave, order: PartFiles) -> Tagging:
+    return Tagging(pair, keys, receive_parts(run, "table", run.roster.guest, pair.plan, wave), order)
 
 
 def _receive_setup(run: Run, tag: str, sender: Party, parameters: Parameters) -> bytes:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,17 +48,20 @@ from fedspark.exchange.columns import Values, from_peer, pack_values, unpack_val
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.party import Party
 from fedspark.psi.agree import agree, receive_parts
-from fedspark.psi.align import Alignment, PartFiles, Source, distribute, part_files
+from fedspark.psi.align import Alignment, PartFiles, Source, part_files
+from fedspark.psi.distribute import distribute
 from fedspark.psi.matching import (
     Pair,
+    ask_and_match,
     find_places,
     hear_and_keep,
     join_and_tell,
     run_context,
+    send_wave,
     tags_of,
-    total,
     write_tags,
 )
+from fedspark.psi.sizes import Wave
 from fedspark.run import Run
 
 # ---- the mathematics, one bucket at a time --------------------------------------------------------------------------
@@ -189,14 +193,13 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     for host in run.roster.hosts:
         public = _receive_key(run, host, bits)
         key = run.subkey("blinded", run.me.name, host.name)
-        pairs[host.name] = pair = RsaPair(plan, run_context(run), run.me.name, host.name, prepared, key, public)
-        run.send_parts("blinded", host, "blind ids", blind_part, plan.parts, pair, rows=source.rows)
-
+        pairs[host] = RsaPair(plan, run_context(run), run.me.name, host.name, prepared, key, public)
     places = {host.name: part_files(run, f"places-{host.name}") for host in run.roster.hosts}
-    for host in run.roster.hosts:
-        signed, tags = receive_parts(run, "signed", host, plan), receive_parts(run, "tags", host, plan)
-        matching = Matching(pairs[host.name], signed, tags, places[host.name])
-        total(run, f"psi/matched-{host.name}", "match ids", match_part, plan, matching)
+
+    def matching(host: Party, wave: Wave) -> Matching:
+        return _matching(run, pairs[host], host, wave, places[host.name])
+
+    ask_and_match(run, plan, "blinded", "blind ids", blind_part, pairs, match_part, matching)
     return join_and_tell(run, source, plan, prepared, places)
 
 
@@ -215,11 +218,20 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     subkey = run.subkey("tags", run.me.name, peer.name)
     pair = RsaPair(plan, run_context(run), peer.name, run.me.name, prepared, subkey, key.public)
     order = part_files(run, "order")
-    run.send_parts("tags", peer, "tag own ids", tag_part, plan.parts, Tagging(pair, key, order), rows=source.rows)
-
-    signing = Signing(pair, key, receive_parts(run, "blinded", peer, plan))
-    run.send_parts("signed", peer, "sign ids", sign_part, plan.parts, signing, rows=plan.values(peer.name))
+    for wave in plan.waves:
+        send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, key, order))
+        make = partial(_signing, run, pair, key, wave)
+        send_wave(run, "signed", peer, "sign ids", sign_part, plan, wave, make)
     return hear_and_keep(run, source, pair, order)
+
+
+def _matching(run: Run, pair: RsaPair, host: Party, wave: Wave, places: PartFiles) -> Matching:
+    signed, tags = (receive_parts(run, tag, host, pair.plan, wave) for tag in ("signed", "tags"))
+    return Matching(pair, signed, tags, places)
+
+
+def _signing(run: Run, pair: RsaPair, key: RsaKey, wave: Wave) -> Signing:
+    return Signing(pair, key, receive_parts(run, "blinded", run.roster.guest, pair.plan, wave))
 
 
 def _allowed_bits(run: Run, options: PsiSettings) -> int:

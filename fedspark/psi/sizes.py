@@ -7,7 +7,7 @@ party computes the same plan and nobody has to send it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_PART_ROWS = 1 << 20
@@ -16,8 +16,27 @@ MAX_PART_ROWS = 1 << 20
 OVERFLOW_BITS = 40
 """A run in which some bucket outgrows its padded size has probability at most 2^-40 per party."""
 
+MAX_WAVES = 8
+"""Messages per row travel in so many waves at most: while a party works on one, its peer works on the one before."""
+
+WAVE_PARTS = 4
+"""A wave has so many parts at least, so that it keeps the cores of both parties busy."""
+
 TASK_MEMORY = 512 << 20
 """Bytes that one part task may use where the party file says nothing else."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Consecutive parts that travel in one message: the ``number``-th of ``of``, counted from 0."""
+
+    number: int
+    of: int
+    parts: range
+
+    def title(self, text: str) -> str:
+        """The heading of work on this wave."""
+        return text if self.of == 1 else f"{text}, wave {self.number + 1} of {self.of}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,17 @@ class Plan:
     def parts(self) -> int:
         return self.buckets // self.buckets_per_part
 
+    @property
+    def waves(self) -> list[Wave]:
+        """All parts, in waves of about equally many."""
+        count = max(1, min(MAX_WAVES, self.parts // WAVE_PARTS))
+        starts = [self.parts * number // count for number in range(count + 1)]
+        return [Wave(number, count, range(*starts[number : number + 2])) for number in range(count)]
+
+    def rows_in(self, party: str, wave: Wave) -> int:
+        """About how many rows of ``party`` lie in the parts of a wave."""
+        return self.rows[party] * len(wave.parts) // self.parts
+
     def buckets_of(self, part: int) -> range:
         """The consecutive buckets of one part."""
         return range(part * self.buckets_per_part, (part + 1) * self.buckets_per_part)
@@ -49,6 +79,11 @@ class Plan:
     def values(self, party: str) -> int:
         """Values of ``party`` in a whole message, dummies included."""
         return self.padded[party] * self.buckets
+
+
+def lagged(waves: Sequence[Wave]) -> Iterator[tuple[Wave | None, Wave | None]]:
+    """(wave to ask for, wave whose answer to read): the first is one ahead, so that both parties have work."""
+    return zip([*waves, None], [None, *waves], strict=True)
 
 
 def make_plan(rows: Mapping[str, int], part_rows: Sequence[int], bucket_rows: int, salt: bytes) -> Plan:

@@ -2,7 +2,7 @@
 
 from fedspark.run.opening import open_run
 from fedspark.run.progress import Progress
-from fedspark.run.run import Run
+from fedspark.run.run import Run, SendFunction
 from fedspark.run.workspace import Workspace
 
-__all__ = ["Progress", "Run", "Workspace", "open_run"]
+__all__ = ["Progress", "Run", "SendFunction", "Workspace", "open_run"]

@@ -21,6 +21,9 @@ from fedspark.run.workspace import Workspace
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+Parts = int | range
+"""How many parts, all of them, or a range of part numbers."""
+
 SendFunction = Callable[[Any, Outgoing, int], tuple[Receipt, Any]]
 """``function(context, outgoing, part) -> (receipt, small JSON value)``; top-level, so that executors find it by
 name.
@@ -89,11 +92,15 @@ class Run:
     # ---- part tasks ----------------------------------------------------------------------------------------------
 
     def parts(
-        self, title: str, function: PartFunction, parts: int, context: Any, *, rows: int | None = None
+        self, title: str, function: PartFunction, parts: Parts, context: Any, *, rows: int | None = None
     ) -> list[Any]:
-        """``function(context, part)`` for every part, as tasks of this party's runner; small results in part order."""
-        with self.progress.phase(title, parts, rows) as done:
-            return self.runner.run(function, parts, context, done)
+        """``function(context, part)`` for every part, as tasks of this party's runner; small results in part order.
+
+        ``parts`` is how many there are, or which of them to do now: a wave. ``rows`` is what these parts hold.
+        """
+        numbers = range(parts) if isinstance(parts, int) else parts
+        with self.progress.phase(title, len(numbers), rows) as done:
+            return self.runner.run(function, numbers, context, done)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 
@@ -117,9 +124,9 @@ class Run:
             data = payload if isinstance(payload, bytes) else canonical_json(payload)
             self.mailbox.send(address, [data], meta or {})
 
-    def receive(self, tag: str, sender: Party, *, round: int = 0) -> Incoming:
-        """The verified message; waits for it, or ends with NotReady."""
-        return self.mailbox.receive(self.address(tag, sender=sender, round=round))
+    def receive(self, tag: str, sender: Party, *, round: int = 0, first: int = 0) -> Incoming:
+        """The verified message, whose parts count from ``first`` on; waits for it, or ends with NotReady."""
+        return self.mailbox.receive(self.address(tag, sender=sender, round=round), first)
 
     def send_parts(
         self,
@@ -127,30 +134,35 @@ class Run:
         to: Party,
         title: str,
         function: SendFunction,
-        parts: int,
+        parts: Parts,
         context: Any,
         *,
         round: int = 0,
         rows: int | None = None,
         meta: dict[str, Any] | None = None,
     ) -> list[Any]:
-        """Let part tasks write the parts of a message, then commit it; returns their small JSON results in part order.
+        """Let part tasks write the parts of a message (all, or a wave: see ``parts``), then commit it; returns their
+        small JSON results in part order.
 
         Receipts and results are stored before the manifest is written: after a restart they are read back, never
         recomputed.
         """
         address = self.address(tag, receiver=to, round=round)
-        outgoing = self.mailbox.outgoing(address)
+        outgoing = self.mailbox.outgoing(address, 0 if isinstance(parts, int) else parts.start)
 
         def write() -> dict[str, Any]:
             pairs = self.parts(title, partial(_send_part, function, outgoing), parts, context, rows=rows)
             return {"receipts": [receipt.to_json() for receipt, _ in pairs], "results": [result for _, result in pairs]}
 
-        record = self.once(f"sent/{round:04d}/{tag}.{to.name}", write)
+        record = self.once(_sent(tag, to, round), write)
         if not self.mailbox.committed(address):
             self.mailbox.commit(address, [Receipt.from_json(item) for item in record["receipts"]], meta or {})
         results: list[Any] = record["results"]
         return results
+
+    def sent(self, tag: str, to: Party, *, round: int = 0) -> bool:
+        """Whether all parts of a message of ``send_parts`` are written, so that its tasks never run again."""
+        return self.workspace.exists(self.path(f"{_sent(tag, to, round)}.json"))
 
     # ---- what the step leaves for people -------------------------------------------------------------------------
 
@@ -164,6 +176,10 @@ class Run:
             return None
         record: dict[str, Any] = self.workspace.read_json(path)
         return record
+
+
+def _sent(tag: str, to: Party, round: int) -> str:
+    return f"sent/{round:04d}/{tag}.{to.name}"
 
 
 def _send_part(function: SendFunction, outgoing: Outgoing, context: Any, part: int) -> tuple[Receipt, Any]:

@@ -59,6 +59,11 @@ class Workspace:
     def read(self, path: str) -> bytes:
         return self.store.read(self.name(path))
 
+    def remove(self, folder: str) -> None:
+        """Delete all objects in ``folder``: what no restart will ask for again."""
+        for name, _ in self.store.list(self.name(folder)):
+            self.store.delete(name)
+
     def exists(self, path: str) -> bool:
         return self.store.size(self.name(path)) is not None
 

@@ -37,6 +37,15 @@ def test_json_content_is_read_strictly(exchange, address):
             message.json(part)
 
 
+def test_a_wave_numbers_its_parts_as_its_writer_and_reader_do(exchange, address):
+    mailbox, wave = exchange.mailbox("guest"), range(5, 8)
+    outgoing = mailbox.outgoing(address, wave.start)
+    mailbox.commit(address, [outgoing.write(part, b"%d" % part) for part in wave])
+    message = exchange.mailbox("host").receive(address, wave.start)
+    assert [message.read(part) for part in wave] == [b"5", b"6", b"7"]
+    assert [exchange.receive(address).read(part) for part in range(3)] == [b"5", b"6", b"7"]
+
+
 def test_parts_are_written_and_read_in_other_processes(exchange, address):
     mailbox = exchange.mailbox("guest")
     outgoing = pickle.loads(pickle.dumps(mailbox.outgoing(address)))

@@ -26,12 +26,12 @@ class Killed(BaseException):
 class TwiceRunner(InProcessRunner):
     """Runs every part task twice, last part first, as retries and speculation do."""
 
-    def run(self, function: Any, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+    def run(self, function: Any, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
         results: dict[int, Any] = {}
-        for part in (*reversed(range(parts)), *range(parts)):
+        for part in (*reversed(parts), *parts):
             result = function(context, part)
             assert repr(results.setdefault(part, result)) == repr(result)
-        return [results[part] for part in range(parts)]
+        return [results[part] for part in parts]
 
 
 def start_again_until_done(example: Example, deaths: list[str]) -> Callable[[str], None]:

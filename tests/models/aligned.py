@@ -122,5 +122,5 @@ def pooled_optimum(table: People, share: float, l2: float) -> tuple[dict[str, Fl
 class Twice:
     """Runs every part task two times, as Spark may."""
 
-    def run(self, function: PartFunction, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
-        return [(function(context, part), function(context, part))[1] for part in range(parts)]
+    def run(self, function: PartFunction, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+        return [(function(context, part), function(context, part))[1] for part in parts]

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedspark.psi import ot
+from fedspark.psi import ot, sizes
 from fedspark.steps.psi import PROTOCOLS
 
 
 @pytest.fixture(scope="session", params=sorted(PROTOCOLS))
 def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every protocol that a pipeline file can name, one after the other; all with parts of one bucket, so that small
-    tables have several.
+    """Every protocol that a pipeline file can name, one after the other; all with parts of one bucket and waves of one
+    part, so that small tables have several.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ot, "BUCKETS_PER_PART", 1)
+        patch.setattr(sizes, "WAVE_PARTS", 1)
         yield request.param

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,10 +15,12 @@ import pyarrow as pa
 
 from fedspark.buckets import BucketFile
 from fedspark.conf import PsiOptions
+from fedspark.exchange.store import StoreRef
 from fedspark.party import Role
 from fedspark.psi.align import Alignment, Source
 from fedspark.run import Run
 from fedspark.steps.psi import PROTOCOLS
+from fedspark.tables.chunks import Chunks, ChunkWriter, chunk_schema
 from tests.federation import Federation
 
 
@@ -39,10 +43,18 @@ def number_of(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
 
 
-def source(table: pa.Table, opened: Callable[[], Any] | None = None) -> Source:
-    """The table as what a party brings; ``opened`` gives it as a Spark frame instead."""
+def source(table: pa.Table, chunks: Chunks | None = None) -> Source:
+    """The table as what a party brings, or the ``chunks`` that hold its rows."""
     snapshot = hashlib.sha256("|".join(sorted(table["key"].to_pylist())).encode()).hexdigest()
-    return Source("people", table.num_rows, table.num_columns, snapshot, opened or table)
+    return Source("people", table.num_rows, table.num_columns, snapshot, chunks or table)
+
+
+def chunks_of(table: pa.Table, folder: Path, rows: int) -> Chunks:
+    """The table as staging leaves it: chunks of so many rows."""
+    ref = StoreRef(folder.as_uri())
+    writer = ChunkWriter(ref.open(), "people", chunk_schema(table.column_names), rows)
+    writer.write(table)
+    return Chunks(ref, tuple((name, count) for name, count, _ in writer.close()), tuple(table.column_names))
 
 
 def options(bucket_rows: int = 65536, protocol: str = "rsa") -> PsiOptions:
@@ -96,4 +108,5 @@ def assert_intersection(
 
 def tags_sent(federation: Federation) -> set[str]:
     """The messages of this step that lie in the exchange, by tag."""
-    return {name.split("/psi/0000/")[1].split(".")[0] for name in federation.objects(federation.exchange)}
+    names = federation.objects(federation.exchange)
+    return {re.split(r"/psi/[0-9]{4}/", name)[1].split(".")[0] for name in names if "/psi/" in name}

@@ -11,15 +11,25 @@ import pytest
 
 from fedspark.buckets import BucketFile, InProcessRunner, SparkRunner
 from fedspark.crypto.hashing import bucket_digest, bucket_of
-from fedspark.errors import CryptoError, TableError
-from fedspark.psi.align import Preparation, align_part, distribute, part_files, place, plain_schema, write_part
+from fedspark.errors import CryptoError, StoreError, TableError
+from fedspark.exchange.columns import values_array
+from fedspark.psi.align import align_part, part_files
+from fedspark.psi.distribute import (
+    Gathering,
+    InMemory,
+    Scattering,
+    chunk_groups,
+    digests_of,
+    distribute,
+    write_part,
+)
 from fedspark.psi.sizes import Plan, make_plan
 from fedspark.run import Run
 from tests.federation import Federation
-from tests.psi.people import assert_intersection, names, options, role_of, source, staged
+from tests.psi.people import assert_intersection, chunks_of, names, options, role_of, source, staged
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 SALT = bytes(range(32))
 PEOPLE = staged(names(0, 300), label=True)
@@ -78,24 +88,44 @@ def test_a_bucket_that_outgrows_its_padding_ends_the_run_without_being_named():
     assert "0" not in caught.value.message.replace("60", "").replace("2^40", "")
 
 
-def test_pieces_in_any_order_give_the_same_part_file():
-    run = Federation().run("guest", "psi")
-    plan = make_plan({"guest": 300, "host": 0}, [300], 300, SALT)
-    preparation = Preparation(part_files(run, "prepared"), plan, plain_schema(PEOPLE.schema), "guest")
-    digests, part = place(preparation, PEOPLE["key"])
-    assert (part == 0).all()
-    pieces = [(PEOPLE.slice(start, 50), digests[start : start + 50]) for start in range(0, 300, 50)]
-    assert write_part(preparation, 0, pieces) == write_part(preparation, 0, reversed(pieces)) == 300
+@pytest.mark.parametrize("rows", [1, 7, 100, 300])
+def test_chunks_of_any_size_give_the_same_part_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int):
+    monkeypatch.setattr("fedspark.psi.distribute.GROUP_ROWS", 20)
+    whole, cut = Federation(), Federation()
+    prepare(whole.run("guest", "psi"), PEOPLE)
+    distribute(cut.run("guest", "psi"), source(PEOPLE, chunks_of(PEOPLE, tmp_path, rows)), PLAN)
+    assert whole.objects(whole.files("guest")) == cut.objects(cut.files("guest"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "groups"),
+    [
+        ([], ()),
+        ([3], (range(1),)),
+        ([30, 1], (range(1), range(1, 2))),
+        ([4, 3, 4, 0, 9, 1, 1], (range(2), range(2, 4), range(4, 6), range(6, 7))),
+    ],
+)
+def test_chunks_are_read_together_up_to_a_limit(counts, groups):
+    assert chunk_groups(counts, 10) == groups
+
+
+def test_nothing_of_the_first_pass_stays(tmp_path: Path):
+    federation = Federation()
+    run = federation.run("guest", "psi")
+    prepare(run, PEOPLE)
+    assert not run.workspace.store.list(run.workspace.name(run.path("psi/scattered")))
 
 
 def test_a_row_of_another_part_is_never_dropped_silently():
-    preparation = Preparation(
-        part_files(Federation().run("guest", "psi"), "prepared"), PLAN, plain_schema(PEOPLE.schema), "guest"
-    )
-    digests, part = place(preparation, PEOPLE["key"])
+    run = Federation().run("guest", "psi")
+    scattering = Scattering(InMemory(PEOPLE), (range(1),), PLAN, run.workspace, "scattered")
+    digests = digests_of(PLAN, PEOPLE["key"])
+    part = bucket_of(digests, PLAN.buckets) // PLAN.buckets_per_part
     stray = [*np.flatnonzero(part == 1), int(np.flatnonzero(part == 2)[0])]
+    placed = PEOPLE.add_column(0, "digest", values_array(digests)).take(stray)
     with pytest.raises(ValueError, match="rows of other parts"):
-        write_part(preparation, 1, [(PEOPLE.take(stray), digests[stray])])
+        write_part(Gathering(scattering, part_files(run, "prepared"), "guest"), 1, placed)
 
 
 def test_an_aligned_part_has_the_rows_of_its_masks():
@@ -112,15 +142,6 @@ def test_an_aligned_part_has_the_rows_of_its_masks():
 # ---- Spark -----------------------------------------------------------------------------------------------------------
 
 
-def frame(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """The table as Spark reads its staged Parquet files: in several partitions, and in another order."""
-    schema = ", ".join(
-        f"`{column.name}` {'string' if column.type == pa.string() else 'double'}" for column in table.schema
-    )
-    rows = [tuple(row.values()) for row in table.to_pylist()]
-    return spark.createDataFrame(rows[::-1], schema).repartition(3)
-
-
 def spark_federation(spark: SparkSession, base: Path) -> Federation:
     return Federation(base=str(base), runner=lambda: SparkRunner(lambda: spark, 0.05), session=lambda: spark)
 
@@ -128,15 +149,16 @@ def spark_federation(spark: SparkSession, base: Path) -> Federation:
 @pytest.mark.spark
 def test_spark_tasks_and_this_process_leave_equal_bytes_everywhere(spark: SparkSession, tmp_path: Path, protocol: str):
     tables = {"guest": staged(names(0, 60), label=True), "host": staged(names(30, 120))}
+    chunks = {name: chunks_of(table.slice(7), tmp_path / name, 10) for name, table in tables.items()}
+    tables = {name: table.slice(7) for name, table in tables.items()}
 
-    def half(name: str, opened: Any) -> Any:
-        return lambda run: role_of(run, protocol)(run, options(32, protocol), source(tables[name], opened))
+    def half(name: str, given: Any) -> Any:
+        return lambda run: role_of(run, protocol)(run, options(32, protocol), source(tables[name], given))
 
-    frames = {name: frame(spark, table) for name, table in tables.items()}
     here = Federation(base=str(tmp_path / "here"), runner=InProcessRunner)
     there = spark_federation(spark, tmp_path / "there")
     results = here.play("psi", {name: half(name, None) for name in tables})
-    by_spark = there.play("psi", {name: half(name, lambda name=name: frames[name]) for name in tables})
+    by_spark = there.play("psi", {name: half(name, chunks[name]) for name in tables})
 
     assert results["host"].parts == 4
     assert results == by_spark
@@ -150,7 +172,7 @@ def test_spark_tasks_and_this_process_leave_equal_bytes_everywhere(spark: SparkS
 def test_spark_writes_all_parts_of_a_table_without_rows(spark: SparkSession, tmp_path: Path):
     run = spark_federation(spark, tmp_path).run("host", "psi")
     empty = PEOPLE.slice(0, 0)
-    files = distribute(run, source(empty, lambda: frame(spark, PEOPLE).where("false")), PLAN)
+    files = distribute(run, source(empty, chunks_of(empty, tmp_path, 10)), PLAN)
     assert [files.read(part).rows for part in range(PLAN.parts)] == [0] * PLAN.parts
     assert files.read(0).read(0).schema == prepare(Federation().run("host", "psi"), empty)[0].read(0).schema
 
@@ -158,7 +180,9 @@ def test_spark_writes_all_parts_of_a_table_without_rows(spark: SparkSession, tmp
 @pytest.mark.spark
 def test_what_a_spark_task_refuses_arrives_as_the_same_error(spark: SparkSession, tmp_path: Path):
     run = spark_federation(spark, tmp_path).run("guest", "psi")
-    twice = pa.concat_tables([PEOPLE.slice(0, 299), PEOPLE.slice(0, 1)])
-    with pytest.raises(TableError, match="1 rows whose key is there already") as caught:
-        distribute(run, source(twice, lambda: frame(spark, twice)), PLAN)
+    chunks = chunks_of(PEOPLE, tmp_path, 100)
+    run.workspace.store  # noqa: B018 - opened here, and again by the tasks
+    (tmp_path / chunks.files[1][0]).unlink()
+    with pytest.raises(StoreError, match="are not what was written") as caught:
+        distribute(run, source(PEOPLE, chunks), PLAN)
     assert caught.value.remedy

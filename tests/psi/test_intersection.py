@@ -98,13 +98,13 @@ TABLES = {"guest": staged(names(0, 40), label=True), "host": staged(names(20, 70
 class TwiceRunner(InProcessRunner):
     """Runs every part task twice, last part first, as retries and speculation do, after a journey through pickle."""
 
-    def run(self, function: Any, parts: int, context: Any, on_done: Callable[[int], None]) -> list[Any]:
+    def run(self, function: Any, parts: range, context: Any, on_done: Callable[[int], None]) -> list[Any]:
         results = {}
-        for part in (*reversed(range(parts)), *range(parts)):
+        for part in (*reversed(parts), *parts):
             task, carried = pickle.loads(pickle.dumps((function, context)))
             result = task(carried, part)
             assert results.setdefault(part, result) == result
-        return [results[part] for part in range(parts)]
+        return [results[part] for part in parts]
 
 
 def everything(federation: Federation) -> list[dict[str, bytes]]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import Any
 
 import pytest
 
-import fedspark.errors
-from fedspark.errors import Mismatch, StoreError, TableError
-from fedspark.exchange.store import Unequal
+from fedspark.errors import Mismatch
 from fedspark.party import Party, Role
-from fedspark.psi import agree, align
-from fedspark.psi.sizes import make_plan
+from fedspark.psi import agree
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.people import names, source, staged
@@ -43,23 +38,3 @@ def test_more_parts_than_a_message_can_have_are_refused_before_anything_is_prepa
 
     with pytest.raises(Mismatch, match="parts; a message has 100,000 at most"):
         federation.play("psi", {"guest": honest, "host": lying})
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"), [(TableError("t", remedy="r"), "TableError"), (Unequal("u", remedy="r"), "StoreError")]
-)
-def test_an_error_of_a_spark_task_is_carried_as_a_class_that_the_driver_knows(error: Any, kind: str) -> None:
-    carried = align._carried(error)
-    assert carried == f'["{kind}", "{error.message}", "r"]'
-    assert issubclass(getattr(fedspark.errors, kind), StoreError | TableError)
-
-
-@pytest.mark.spark
-def test_the_salt_is_in_no_plan_of_spark(spark: Any) -> None:
-    plan = make_plan({"guest": 30, "host": 30}, [8, 8], 8, bytes(range(200, 232)))
-    placed = align._place_in_spark(spark.createDataFrame([(name,) for name in names(0, 30)], ["key"]), plan)
-    placed.collect()
-    with contextlib.redirect_stdout(io.StringIO()) as shown:
-        placed.explain("extended")
-    assert "sha2(concat(salt" in shown.getvalue()
-    assert plan.salt.hex().upper() not in shown.getvalue().upper()

@@ -23,7 +23,7 @@ class CountingRunner(InProcessRunner):
         self.parts = 0
 
     def run(self, *arguments: Any) -> list[Any]:
-        self.parts += arguments[1]
+        self.parts += len(arguments[1])
         return super().run(*arguments)
 
 
