@@ -1,9 +1,10 @@
-"""Powers with private exponents, whose run time and memory accesses do not depend on the exponent.
+"""Powers with private exponents, whose run time and memory accesses do not depend on the exponent; and many powers
+with one public exponent, whose sequence of products is that of the exponent, whatever the numbers are.
 
 Two makers of the same bits: OpenSSL's ``BN_mod_exp_mont_consttime`` through ctypes (on processors with AVX-512 IFMA
 its ``_x2`` form raises to two exponents at once, several times faster), and GMP's ``mpz_powm_sec`` where no OpenSSL 3
-is found or it fails the self-test at load. Only the powers are constant-time: reducing the base and joining the
-halves by CRT use ordinary GMP arithmetic.
+is found or it fails the self-test at load. Public exponents: OpenSSL's ``BN_mod_exp_mont``, else GMP's ``mpz_powm``.
+Only the powers are constant-time: reducing the base and joining the halves by CRT use ordinary GMP arithmetic.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class Powers(Protocol):
         """(v^d1 mod m1, v^d2 mod m2) for every value v, with (d, m) = ``first`` and ``second``."""
         ...
 
+    def public(self, values: Iterable[mpz], exponent: int, modulus: mpz) -> Iterator[mpz]:
+        """v^exponent mod modulus for every value v."""
+        ...
+
 
 def power_pairs(values: Iterable[mpz], first: Half, second: Half) -> Iterator[tuple[mpz, mpz]]:
     """(v^d1 mod m1, v^d2 mod m2) for every value v, by the fastest sound maker on this machine.
@@ -46,11 +51,22 @@ def power_pairs(values: Iterable[mpz], first: Half, second: Half) -> Iterator[tu
     Raises CryptoError for an exponent below 1 or an even modulus.
     """
     for exponent, modulus in (first, second):
-        if exponent <= 0 or modulus < 3 or modulus % 2 == 0:
-            raise CryptoError(
-                "A constant-time power needs a positive exponent and an odd modulus.", remedy="Check the key."
-            )
+        _check(exponent, modulus)
     return fastest().pairs(values, first, second)
+
+
+def public_powers(values: Iterable[mpz], exponent: int, modulus: mpz) -> Iterator[mpz]:
+    """v^exponent mod modulus for every value v >= 0; exponent and modulus are public, the values may be secret.
+
+    The same squarings and products for every value. Raises CryptoError for an exponent below 1 or an even modulus.
+    """
+    _check(exponent, modulus)
+    return fastest().public(values, exponent, modulus)
+
+
+def _check(exponent: int, modulus: mpz) -> None:
+    if exponent <= 0 or modulus < 3 or modulus % 2 == 0:
+        raise CryptoError("A modular power needs a positive exponent and an odd modulus.", remedy="Check the key.")
 
 
 @cache
@@ -60,7 +76,7 @@ def fastest() -> Powers:
 
 
 class GmpPowers:
-    """GMP's mpz_powm_sec, present everywhere."""
+    """GMP's mpz_powm_sec (private exponents) and mpz_powm (public ones), present everywhere."""
 
     name = "gmp"
 
@@ -68,6 +84,10 @@ class GmpPowers:
         (d1, m1), (d2, m2) = first, second
         for value in values:
             yield gmpy2.powmod_sec(value % m1, d1, m1), gmpy2.powmod_sec(value % m2, d2, m2)
+
+    def public(self, values: Iterable[mpz], exponent: int, modulus: mpz) -> Iterator[mpz]:
+        for value in values:
+            yield gmpy2.powmod(value, exponent, modulus)
 
 
 class LibcryptoPowers:
@@ -93,6 +113,7 @@ class LibcryptoPowers:
             ("BN_MONT_CTX_set", number, [pointer] * 3),
             ("BN_MONT_CTX_free", None, [pointer]),
             ("BN_mod_exp_mont_consttime_x2", number, [pointer] * 11),
+            ("BN_mod_exp_mont", number, [pointer] * 6),
         ):
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -119,6 +140,26 @@ class LibcryptoPowers:
                     raise CryptoError("OpenSSL could not compute a private power (most often: out of memory).")
                 yield mpz.from_bytes(out1.raw, "big"), mpz.from_bytes(out2.raw, "big")
 
+    def public(self, values: Iterable[mpz], exponent: int, modulus: mpz) -> Iterator[mpz]:
+        with ExitStack() as cleanup:
+            context = self._made("BN_CTX_new", "BN_CTX_free", cleanup)
+            result, base, e, n = (self._made("BN_new", "BN_clear_free", cleanup) for _ in range(4))
+            self._load(mpz(exponent), e)
+            size = self._load(modulus, n)
+            montgomery = self._montgomery(n, context, cleanup)
+            out = ctypes.create_string_buffer(size)
+            power, load, store = (
+                getattr(self._library, name) for name in ("BN_mod_exp_mont", "BN_bin2bn", "BN_bn2binpad")
+            )
+            for value in values:
+                if not (
+                    load((value % modulus).to_bytes(size, "big"), size, base)
+                    and power(result, base, e, n, context, montgomery) == 1
+                    and store(result, out, size) == size
+                ):
+                    raise CryptoError("OpenSSL could not compute a public power (most often: out of memory).")
+                yield mpz.from_bytes(out.raw, "big")
+
     def _half(
         self, exponent: mpz, modulus: mpz, context: int, cleanup: ExitStack
     ) -> tuple[int, int, int, int, int, mpz, int]:
@@ -126,18 +167,26 @@ class LibcryptoPowers:
         size = -(-modulus.bit_length() // 8)
         result, base = (self._made("BN_new", "BN_clear_free", cleanup) for _ in range(2))
         d, n = self._secret(exponent, cleanup), self._secret(modulus, cleanup)
+        return result, base, d, n, self._montgomery(n, context, cleanup), modulus, size
+
+    def _montgomery(self, modulus: int, context: int, cleanup: ExitStack) -> int:
         montgomery = self._made("BN_MONT_CTX_new", "BN_MONT_CTX_free", cleanup)
-        if self._library.BN_MONT_CTX_set(montgomery, n, context) != 1:
-            raise CryptoError("OpenSSL refused a secret modulus.", remedy="Check the key.")
-        return result, base, d, n, montgomery, modulus, size
+        if self._library.BN_MONT_CTX_set(montgomery, modulus, context) != 1:
+            raise CryptoError("OpenSSL refused a modulus.", remedy="Check the key.")
+        return montgomery
 
     def _secret(self, value: mpz, cleanup: ExitStack) -> int:
         number = self._made("BN_secure_new", "BN_clear_free", cleanup)
         self._library.BN_set_flags(number, _CONSTANT_TIME_FLAG)
+        self._load(value, number)
+        return number
+
+    def _load(self, value: mpz, number: int) -> int:
+        """Put a value into OpenSSL's ``number``; returns how many bytes it has."""
         data = value.to_bytes(-(-value.bit_length() // 8), "big")
         if not self._library.BN_bin2bn(data, len(data), number):
-            raise CryptoError("OpenSSL could not load a secret number (most often: out of memory).")
-        return number
+            raise CryptoError("OpenSSL could not load a number (most often: out of memory).")
+        return len(data)
 
     def _made(self, make: str, free: str, cleanup: ExitStack) -> int:
         made: int | None = getattr(self._library, make)()
@@ -175,6 +224,11 @@ def _agrees_with_gmp(powers: Powers) -> bool:
         try:
             if list(powers.pairs(values, first, second)) != list(reference.pairs(values, first, second)):
                 return False
+            for exponent in (1, 3, 65537):
+                if list(powers.public(values, exponent, first[1])) != list(
+                    reference.public(values, exponent, first[1])
+                ):
+                    return False
         except CryptoError:
             return False
     return True

@@ -12,10 +12,15 @@ from fedspark.errors import CryptoError
 
 def all_units(values: Iterable[mpz], modulus: mpz) -> bool:
     """True if every value is coprime to ``modulus``: one greatest common divisor for all, of their product."""
-    product = mpz(1)
+    return bool(gmpy2.gcd(product(values, modulus), modulus) == 1)
+
+
+def product(values: Iterable[mpz], modulus: mpz) -> mpz:
+    """The product of all values modulo ``modulus``; 1 of none."""
+    result = mpz(1)
     for value in values:
-        product = product * (value % modulus) % modulus
-    return bool(gmpy2.gcd(product, modulus) == 1)
+        result = result * (value % modulus) % modulus
+    return result
 
 
 def batch_inverse(modulus: int, values: Sequence[int]) -> list[mpz]:
