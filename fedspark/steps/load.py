@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedspark.conf import AnyTable, LoadOptions, TrainOptions
 from fedspark.errors import TableError
@@ -12,11 +12,9 @@ from fedspark.party import Role
 from fedspark.psi.align import Source
 from fedspark.run import Run
 from fedspark.tables.card import ColumnCard, TableCard
+from fedspark.tables.chunks import Chunks
 from fedspark.tables.problems import listed
-from fedspark.tables.staging import read_staged, stage
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from fedspark.tables.staging import stage
 
 
 def run_step(run: Run, options: LoadOptions) -> None:
@@ -45,33 +43,30 @@ def run_step(run: Run, options: LoadOptions) -> None:
 
 
 def staged_source(run: Run, table: str) -> tuple[TableCard, Source]:
-    """The card and the snapshot of a table that an earlier load step of this run has staged."""
+    """The card and the rows of a table that an earlier load step of this run has staged."""
     step = next(s for s in run.pipeline.steps if isinstance(s, LoadOptions) and table in s.tables)
     record = run.workspace.read_json(run.at(step.name).path(f"{table}.staged.json"))
     card = TableCard.from_json(record["card"])
-
-    def open_table() -> DataFrame:
-        return read_staged(run.spark, card, record["target"])
-
-    return card, Source(table, card.rows, len(card.features), card.checksum, open_table)
+    chunks = Chunks.from_json(run.workspace.ref, record["chunks"])
+    return card, Source(table, card.rows, len(card.features), card.checksum, chunks)
 
 
 def _stage(run: Run, table: str) -> dict[str, Any]:
-    # Every attempt writes to its own directory; the record that is stored once says which one counts.
-    target = f"{run.workspace.tables}/{table}/{os.urandom(6).hex()}"
     trained = any(isinstance(step, TrainOptions) and step.table == table for step in run.pipeline.steps)
-    card = stage(
+    # Every attempt writes to its own folder; the record that is stored once says which one counts.
+    card, chunks = stage(
         run.spark,
         table,
         run.party_conf.table(table),
         run.party_conf.directory,
         id_type=run.pipeline.ids.type,
-        target=target,
+        ref=run.workspace.ref,
+        folder=run.workspace.name(f"tables/{table}/{os.urandom(6).hex()}"),
         needs_label=trained and run.role is Role.GUEST,
         needs_features=True,
         training=trained,
     )
-    return {"card": card.to_json(), "target": target}
+    return {"card": card.to_json(), "chunks": chunks.to_json()}
 
 
 def _summary(card: TableCard, conf: AnyTable) -> str:

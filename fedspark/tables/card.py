@@ -23,8 +23,8 @@ class TableCard:
 
     ``rows`` counts the staged rows, ``dropped`` the rows of repeated ids that were left out. ``label_counts`` maps "0"
     and "1" to rows, and is None without a label. ``constant`` names the features with one value in all rows.
-    ``checksum`` is the sum of xxhash64 over the snapshot's rows, in decimal: equal for equal content in any order.
-    ``bytes`` is the size of the snapshot.
+    ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`), in decimal: equal for equal content
+    in any order. ``bytes`` is the size of the chunks in the store.
     """
 
     name: str
@@ -47,12 +47,6 @@ class TableCard:
     def ids(self) -> tuple[str, ...]:
         """Names of the id columns, in the order in which they make up the key."""
         return tuple(column.name for column in self.columns if column.role == "id")
-
-    @property
-    def staged_columns(self) -> tuple[str, ...]:
-        """Columns of the snapshot, in order."""
-        label = () if self.label_counts is None else ("label",)
-        return ("key", *(f"id.{name}" for name in self.ids), *label, *(f"x.{name}" for name in self.features))
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON data; ``from_json`` gives it back."""

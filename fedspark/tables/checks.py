@@ -1,15 +1,16 @@
-"""What is wrong with the rows of a table: looked for only when the aggregates of the snapshot say that something is."""
+"""What is wrong with the rows of a table: looked for only when the metrics of what was staged say that something is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
-from fedspark.tables.layout import UNDECODABLE, Layout
-from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, rows
+from fedspark.tables.layout import Layout
+from fedspark.tables.metrics import UNDECODABLE, Metrics
+from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, mask, repeated_keys, rows
 from fedspark.tables.roles import Roles
 from fedspark.tables.values import any_of, is_finite, is_label, is_missing
 
@@ -34,13 +35,14 @@ class Check:
     show: Expression | None = None
 
 
-def find_bad_rows(layout: Layout, frame: DataFrame, metrics: Mapping[str, Any], problems: Problems) -> None:
+def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
     """Add every rule that rows break, with counts and masked ids. No job at all when all is sound.
 
-    ``frame`` holds all rows of the layout, before repeated ids are dropped, so that the counts are those of the source.
+    Looked at are all rows, before repeated ids are dropped, so that the counts are those of the source.
     """
     if layout.sound(metrics):
         return
+    frame = layout.frame()
     checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout)]
     checks += _feature_checks(layout, layout.bad_features(metrics))
     names = [(number, name) for number, check in enumerate(checks) for name in check.broken]
@@ -57,12 +59,12 @@ def find_bad_rows(layout: Layout, frame: DataFrame, metrics: Mapping[str, Any], 
 
 
 def find_nothing_to_learn(
-    layout: Layout, metrics: Mapping[str, Any], problems: Problems, *, one_class: bool, constant: bool
+    layout: Layout, metrics: Metrics, problems: Problems, *, one_class: bool, constant: bool
 ) -> None:
     """Add a label of one class and constant features, each if it is asked for; an empty table passes."""
-    label, count = layout.roles.label, metrics["rows"]
-    if one_class and label and count and count in (metrics["label0"], metrics["label1"]):
-        only = 0 if metrics["label0"] else 1
+    label, count = layout.roles.label, metrics.rows
+    if one_class and label and count and count in metrics.labels:
+        only = 0 if metrics.labels[0] else 1
         problem = f"label column {label.name!r} is {only} in all {count} rows"
         problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
     same = layout.constant_features(metrics) if constant else ()
@@ -71,16 +73,15 @@ def find_nothing_to_learn(
         problems.add(problem, "Add it to `ignore`: a constant says nothing about anybody.")
 
 
-def find_duplicates(staged: DataFrame, roles: Roles, problems: Problems) -> None:
-    """Add the ids that ``staged`` has in more than one row, counted exactly. One shuffle of the keys."""
-    repeated = staged.select("key").where(F.col("key").isNotNull()).groupBy("key").count().where("count > 1")
-    keys, found = repeated.agg(F.count(F.lit(1)), F.sum("count")).first() or (0, 0)
-    if keys:
-        sample = [row[0] for row in repeated.select("key").orderBy("key").limit(EXAMPLES).collect()]
-        many = "1 id is" if keys == 1 else f"{keys} ids are"
-        problem = f"{_ids(roles)}: {many} repeated, in {rows(found)}{examples(sample)}"
-        remedy = "Make ids unique at the source, or set `duplicates: drop` to keep one row of each."
-        problems.add(problem, remedy)
+def find_duplicates(layout: Layout, problems: Problems) -> None:
+    """Add the rows whose key an earlier row has, counted exactly. One shuffle of the keys."""
+    keys = layout.frame().select("key").where(F.col("key").isNotNull())
+    repeated = keys.groupBy("key").count().where("count > 1")
+    ids, found = repeated.agg(F.count(F.lit(1)), F.sum("count")).first() or (0, 0)
+    if ids:
+        sample = [mask(row[0]) for row in repeated.select("key").orderBy("key").limit(EXAMPLES).collect()]
+        problem, remedy = repeated_keys(found - ids, sample)
+        problems.add(f"{_ids(layout.roles)}: {problem}", remedy)
 
 
 def _line_checks(layout: Layout) -> Iterator[Check]:

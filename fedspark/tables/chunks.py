@@ -94,7 +94,7 @@ class ChunkWriter:
     """Writes tables of one schema, in order, into chunks of at most ``rows`` rows and about ``size`` bytes in memory.
 
     Names begin with ``folder`` and are unique to this writer: two attempts of one task never touch each other's
-    objects. Only what ``close`` returns is written; what a writer that never gets there leaves behind counts for nothing.
+    objects. Only what ``close`` returns counts, not what a writer leaves behind that never gets there.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The rows of a source under safe names, and the exact aggregates that are gathered while the snapshot is written.
+"""The rows of a source under safe names, as the checks and the sink want them, and what their metrics say.
 
 Columns: ``key``; ``i<k>``, ids as text; ``l`` and ``y``, label as read and as number; ``r<k>`` and ``v<k>``, features
 as read and as numbers; ``malformed``; ``n``, how many rows of the source the row stands for.
@@ -7,90 +7,92 @@ as read and as numbers; ``malformed``; ``n``, how many rows of the source the ro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
+from fedspark.tables.metrics import Metrics
 from fedspark.tables.roles import Roles
 from fedspark.tables.source import Source
-from fedspark.tables.values import at, is_finite, is_label, key, number
+from fedspark.tables.values import at, is_finite, is_label, is_plain_text, key, number, reads_as_key
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
     from pyspark.sql import DataFrame
 
-UNDECODABLE = "\ufffd"
-
 
 @dataclass(frozen=True)
 class Layout:
-    """A source, the roles of its columns, and the pipeline's rule of ids ("string" or "integer")."""
+    """A source, the roles of its columns, and the pipeline's rule of ids ("string" or "integer").
+
+    ``drop``: of the rows of one key all but one are left out.
+    """
 
     source: Source
     roles: Roles
     id_type: str
+    drop: bool = False
 
-    def frame(self, drop_duplicates: bool) -> DataFrame:
-        """The rows; with ``drop_duplicates`` one row per key, the smallest by ids, label and features as read.
+    def frame(self) -> DataFrame:
+        """All rows of the source."""
+        return self._raw().select("*", *self._numbers())
 
-        A row that some check would refuse counts as smaller than any sound one: reduction must not hide it.
+    def sinkable(self) -> DataFrame:
+        """The rows to stage, with the columns that `sink.Sink` takes; Spark computes none that are not among them.
+
+        Where duplicates are dropped one row per key, the smallest by ids, label and features as read. A row that some
+        check would refuse counts as smaller than any sound one: reduction must not hide it.
         """
-        frame = self._smallest(self._raw()) if drop_duplicates else self._raw()
-        return frame.select("*", *self._numbers())
+        rows = self._smallest(self._raw()).select("*", *self._numbers()) if self.drop else self.frame()
+        return rows.select(
+            F.col("i0").alias("key") if self.raw_key else "key",
+            *(f"i{k}" for k in range(len(self.roles.ids)) if self.ids_come),
+            *(["y"] if self.roles.label else []),
+            *(f"v{k}" for k in range(len(self.roles.features))),
+            *(["malformed"] if self.source.checks_lines else []),
+            *(["n"] if self.drop else []),
+        )
 
-    def staged(self) -> list[Expression]:
-        """The columns of the snapshot, from those of ``frame``."""
+    @property
+    def raw_key(self) -> bool:
+        """Whether the sink gets the id as read and brings it to its normal form, which is cheaper there."""
+        return not self.drop and len(self.roles.ids) == 1 and is_plain_text(self.roles.ids[0], self.id_type)
+
+    @property
+    def ids_come(self) -> bool:
+        """Whether the sink gets the ids as read beside the key: not where the key as it comes is the only one."""
+        alone = len(self.roles.ids) == 1 and reads_as_key(self.roles.ids[0])
+        return not (alone or self.raw_key)
+
+    def columns(self) -> tuple[str, ...]:
+        """The staged columns, in order."""
         roles = self.roles
-        ids = [F.col(f"i{k}").alias(f"id.{column.name}") for k, column in enumerate(roles.ids)]
-        label = [F.col("y").alias("label")] if roles.label else []
-        features = [F.col(f"v{k}").alias(f"x.{column.name}") for k, column in enumerate(roles.features)]
-        return [F.col("key"), *ids, *label, *features]
+        ids = [f"id.{column.name}" for column in roles.ids]
+        return ("key", *ids, *(["label"] if roles.label else []), *(f"x.{column.name}" for column in roles.features))
 
-    def metrics(self) -> list[Expression]:
-        """Aggregates over ``frame`` that tell whether anything is wrong: three per feature, none approximate."""
-        roles = self.roles
-        content = ["key", *(f"i{k}" for k in range(len(roles.ids))), *(["y"] if roles.label else [])]
-        content += [f"v{k}" for k in range(len(roles.features))]
-        metrics = [
-            F.count(F.lit(1)).alias("rows"),
-            F.sum("n").alias("read"),
-            F.count("key").alias("keys"),
-            F.count_if(F.col("malformed")).alias("malformed"),
-            F.count_if(F.contains(F.col("key"), F.lit(UNDECODABLE))).alias("undecodable"),
-            F.sum(F.xxhash64(*content).cast("decimal(20,0)")).alias("checksum"),
-        ]
-        if roles.label:
-            metrics += [F.count_if(F.col("y") == value).alias(f"label{value}") for value in (0, 1)]
-        for k in range(len(roles.features)):
-            value = F.col(f"v{k}")
-            metrics += [F.count(value).alias(f"count{k}"), F.min(value).alias(f"min{k}"), F.max(value).alias(f"max{k}")]
-        return metrics
-
-    def bad_features(self, metrics: Mapping[str, Any]) -> list[int]:
+    def bad_features(self, metrics: Metrics) -> list[int]:
         """Positions of the features with something missing, no number, NaN or infinite."""
         found = []
         for k in range(len(self.roles.features)):
-            ends = (metrics[f"min{k}"], metrics[f"max{k}"])
+            ends = (metrics.smallest[k], metrics.largest[k])
             finite = all(end is None or math.isfinite(end) for end in ends)
-            if metrics[f"count{k}"] < metrics["rows"] or not finite:
+            if metrics.counts[k] < metrics.rows or not finite:
                 found.append(k)
         return found
 
-    def sound(self, metrics: Mapping[str, Any]) -> bool:
+    def sound(self, metrics: Metrics) -> bool:
         """Whether every row has a key, a label where there is one, and all its numbers."""
-        count = metrics["rows"]
-        labelled = metrics["label0"] + metrics["label1"] if self.roles.label else count
-        nothing = not metrics["malformed"] and not metrics["undecodable"]
-        return nothing and metrics["keys"] == count and labelled == count and not self.bad_features(metrics)
+        labelled = sum(metrics.labels) if self.roles.label else metrics.rows
+        nothing = not metrics.malformed and not metrics.undecodable
+        return nothing and metrics.keys == labelled == metrics.rows and not self.bad_features(metrics)
 
-    def constant_features(self, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    def constant_features(self, metrics: Metrics) -> tuple[str, ...]:
         """Features with one value in all rows; none in an empty table."""
         return tuple(
             column.name
             for k, column in enumerate(self.roles.features)
-            if 0 < metrics["rows"] == metrics[f"count{k}"] and metrics[f"min{k}"] == metrics[f"max{k}"]
+            if 0 < metrics.rows == metrics.counts[k] and metrics.smallest[k] == metrics.largest[k]
         )
 
     def _raw(self) -> DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
@@ -109,38 +109,15 @@ def explain(error: BaseException, where: str, kind: str) -> FedsparkError:
     return StoreError(f"{where}: Spark failed while reading it: {_reason(text)}", remedy="See Spark's log.")
 
 
-def explain_write(error: BaseException, where: str, kind: str, target: str) -> FedsparkError:
-    """As ``explain``, for the one job that reads the source and writes the snapshot."""
+def explain_task(error: BaseException, where: str, kind: str) -> FedsparkError:
+    """As ``explain``, for the one job that reads the source and stages its rows."""
     text = _full_text(error)
     if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND")):
         return explain(error, where, kind)
-    remedy = "Check space and permissions at `workspace.tables`, and Spark's log."
+    remedy = "See Spark's log."
     if "No module named" in text:
         remedy = "Install fedspark for the Python of Spark's executors too, or hand it to spark-submit by --py-files."
-    return StoreError(f"Staging {where} to {target} failed: {_reason(text)}", remedy=remedy)
-
-
-def delete(spark: SparkSession, path: str) -> None:
-    """Delete a directory that Spark wrote, through Spark's own file systems."""
-    place, system = _hadoop(spark, path)
-    system.delete(place, True)
-
-
-def exists(spark: SparkSession, path: str) -> bool:
-    """Whether there is anything at ``path``."""
-    place, system = _hadoop(spark, path)
-    return bool(system.exists(place))
-
-
-def stored_bytes(spark: SparkSession, path: str) -> int:
-    """Bytes of all files under ``path``."""
-    place, system = _hadoop(spark, path)
-    return int(system.getContentSummary(place).getLength())
-
-
-def _hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    place = spark._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
-    return place, place.getFileSystem(spark._jsc.hadoopConfiguration())
+    return StoreError(f"Staging {where} failed: {_reason(text)}", remedy=remedy)
 
 
 def _full_text(error: BaseException) -> str:

@@ -1,39 +1,39 @@
-"""Staging: a source is read once, checked, and written as the Parquet snapshot that all later steps read instead of it.
+"""Staging: a source is read once, checked, and written as the chunks that all later steps read instead of it.
 
-One job reads, normalises, writes, and gathers the aggregates that the checks need; one more finds repeated keys in what
-was written. A table that does not pass is deleted again, and one TableError says everything that is wrong with it.
+One job reads; the sink at its end (`sink.Sink`) brings ids to their normal form, writes, and gathers the metrics that
+the checks need. A table that does not pass is deleted again, and one TableError says everything that is wrong with it.
+Repeated keys alone are left to whoever sorts the rows by key, and finds them on the way: looking for them here would
+cost more than all the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fedspark.conf.table_conf import ColumnsConf
 from fedspark.errors import StoreError
+from fedspark.exchange.store import StoreRef
 from fedspark.tables.card import ColumnCard, TableCard
 from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_to_learn
+from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunks
 from fedspark.tables.layout import Layout
+from fedspark.tables.metrics import Metrics
 from fedspark.tables.problems import Problems
 from fedspark.tables.registry import open_source
 from fedspark.tables.roles import Column, Roles, resolve_roles
-from fedspark.tables.source import (
-    SPARK_ERRORS,
-    Source,
-    delete,
-    exists,
-    explain_write,
-    literally,
-    own_session,
-    spark_path,
-    stored_bytes,
-)
+from fedspark.tables.sink import RESULT, Sink, Written
+from fedspark.tables.source import SPARK_ERRORS, explain_task, own_session
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+
+_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
+_BATCH_ROWS = 100_000
+_BATCH_BYTES = 32 << 20
 
 
 def stage(
@@ -43,19 +43,23 @@ def stage(
     directory: Path,
     *,
     id_type: Literal["string", "integer"],
-    target: str,
+    ref: StoreRef,
+    folder: str,
     needs_label: bool = False,
     needs_features: bool = True,
     training: bool = True,
-) -> TableCard:
-    """Stage the table ``name`` of a party file in ``directory`` as Parquet at ``target``, a URL where nothing is yet.
+    chunk_rows: int = CHUNK_ROWS,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> tuple[TableCard, Chunks]:
+    """Stage the table ``name`` of a party file in ``directory``: its card, and its rows as chunks.
 
-    The snapshot has the columns ``key`` string, ``id.<column>`` string (ids as read), ``label`` double 0.0 or 1.0 (if a
-    label is declared) and ``x.<feature>`` double, in the order of the card. Every key occurs once.
+    The chunks lie under ``folder``, where nothing is yet, of the store ``ref``, which driver and executors must share.
+    Their columns are those of `Chunks`, label (0.0 or 1.0) and features in the order of the card. Every row has a key;
+    it occurs once where the table says ``duplicates: drop``, and else is not looked for.
 
     ``needs_label`` requires a label of both classes; ``training`` refuses constant features, which a table to be scored
     may have. An empty table passes, and its card says so. Raises TableError with all that is wrong (counts, masked ids,
-    remedies), StoreError when reading or writing itself fails; then nothing is left at ``target``.
+    remedies), StoreError when reading or writing itself fails; then nothing is left in ``folder``.
     """
     started = time.monotonic()
     session = own_session(spark)
@@ -63,76 +67,82 @@ def stage(
     roles = resolve_roles(
         source.where, source.columns, conf, id_type=id_type, needs_label=needs_label, needs_features=needs_features
     )
-    layout = Layout(source, roles, id_type)
-    place = spark_path(target)
-    _refuse_existing(session, place, source, target)
+    layout = Layout(source, roles, id_type, drop=conf.duplicates == "drop")
+    store = ref.open()
+    if store.list(folder):
+        raise StoreError(f"There are objects in {folder} of {store.url} already.", remedy="Stage to a new folder.")
+    sink = _sink(layout, ref, folder, chunk_rows, chunk_bytes)
     try:
-        metrics = _write_and_check(session, layout, conf, place, one_class=needs_label, constant=training)
+        written = _write(session, layout, sink)
+        _check(layout, written.metrics, one_class=needs_label, constant=training)
+        _delete(ref, folder, keep=[file for file, _, _ in written.files])
     except BaseException as error:
-        with contextlib.suppress(*SPARK_ERRORS):
-            delete(session, place)
+        with contextlib.suppress(StoreError):
+            _delete(ref, folder)
         if isinstance(error, SPARK_ERRORS):
-            raise explain_write(error, source.where, source.kind, target) from error
+            raise explain_task(error, source.where, source.kind) from error
         raise
-    size = stored_bytes(session, place)
-    return _card(name, layout, metrics, size, time.monotonic() - started)
+    chunks = Chunks(ref, tuple((file, rows) for file, rows, _ in written.files), sink.columns)
+    size = sum(size for _, _, size in written.files)
+    return _card(name, layout, written.metrics, size, time.monotonic() - started), chunks
 
 
-def read_staged(spark: SparkSession, card: TableCard, target: str) -> DataFrame:
-    """The snapshot at ``target`` that ``card`` describes; its types are known, so no job looks at the files.
-
-    Where two features differ by case only, ``spark.sql.caseSensitive`` must be true.
-    """
-    from pyspark.sql.types import DoubleType, StringType, StructField, StructType
-
-    numbers = [column for column in card.staged_columns if column == "label" or column.startswith("x.")]
-    fields = [
-        StructField(column, DoubleType() if column in numbers else StringType()) for column in card.staged_columns
-    ]
-    return spark.read.schema(StructType(fields)).parquet(literally(spark_path(target)))
-
-
-def _refuse_existing(session: SparkSession, place: str, source: Source, target: str) -> None:
-    try:
-        taken = exists(session, place)
-    except SPARK_ERRORS as error:
-        raise explain_write(error, source.where, source.kind, target) from error
-    if taken:
-        raise StoreError(f"{target} exists already.", remedy="Stage to a new directory.")
+def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_bytes: int) -> Sink:
+    return Sink(
+        ref,
+        folder,
+        layout.source.where,
+        layout.columns(),
+        ids=len(layout.roles.ids),
+        features=len(layout.roles.features),
+        label=layout.roles.label is not None,
+        raw_key=layout.raw_key,
+        ids_come=layout.ids_come,
+        chunk_rows=chunk_rows,
+        chunk_bytes=chunk_bytes,
+    )
 
 
-def _write_and_check(
-    session: SparkSession, layout: Layout, conf: ColumnsConf, place: str, *, one_class: bool, constant: bool
-) -> Mapping[str, Any]:
-    from pyspark.sql import Observation
+def _write(session: SparkSession, layout: Layout, sink: Sink) -> Written:
+    """Run the job; of every partition exactly one attempt's result counts, however often Spark runs a task."""
+    if session.sparkContext.getConf().get(_BATCH) is None:
+        # Spark's 10,000 rows are small batches for few columns, and larger ones than memory likes for thousands.
+        row = 8 * sink.features + 32 * (1 + sink.ids)
+        session.conf.set(_BATCH, str(max(1, min(_BATCH_ROWS, _BATCH_BYTES // row))))
+    frame = layout.sinkable()
+    results = frame.mapInArrow(sink, RESULT).collect()
+    return Written.of([(row.result, row.error) for row in results], sink.features)
 
-    drop = conf.duplicates == "drop"
-    frame = layout.frame(drop_duplicates=drop)
-    # Metrics of a write's own stage are exact: Spark counts every partition once, however often a task runs.
-    observation = Observation("staging")
-    frame.observe(observation, *layout.metrics()).select(*layout.staged()).write.parquet(place)
-    metrics = observation.get
+
+def _check(layout: Layout, metrics: Metrics, *, one_class: bool, constant: bool) -> None:
     problems = Problems(layout.source.where)
-    find_bad_rows(layout, layout.frame(drop_duplicates=False), metrics, problems)
+    find_bad_rows(layout, metrics, problems)
     find_nothing_to_learn(layout, metrics, problems, one_class=one_class, constant=constant)
-    if not drop and metrics["rows"] > 1:
-        find_duplicates(session.read.schema("key string").parquet(literally(place)), layout.roles, problems)
+    if problems and not layout.drop:  # else it would be the next thing to mend
+        find_duplicates(layout, problems)
     problems.check()
-    return metrics
 
 
-def _card(name: str, layout: Layout, metrics: Mapping[str, Any], size: int, seconds: float) -> TableCard:
-    roles, count = layout.roles, metrics["rows"]
-    labels = {str(value): metrics[f"label{value}"] for value in (0, 1)} if roles.label else None
+def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
+    """Delete what attempts of tasks left that do not count."""
+    store = ref.open()
+    for name, _ in store.list(folder):
+        if name not in keep:
+            store.delete(name)
+
+
+def _card(name: str, layout: Layout, metrics: Metrics, size: int, seconds: float) -> TableCard:
+    roles, count = layout.roles, metrics.rows
+    labels = {str(value): metrics.labels[value] for value in (0, 1)} if roles.label else None
     return TableCard(
         name=name,
         rows=count,
-        dropped=(metrics["read"] or 0) - count,
+        dropped=metrics.read - count,
         columns=tuple(_column_card(column, roles, count) for column in layout.source.columns),
         features=tuple(column.name for column in roles.features),
         label_counts=labels,
         constant=layout.constant_features(metrics),
-        checksum=str(int(metrics["checksum"] or 0)),
+        checksum=str(metrics.checksum),
         bytes=size,
         seconds=round(seconds, 3),
     )

@@ -41,14 +41,24 @@ def key(ids: Sequence[Column], id_type: str) -> Expression:
     return F.concat(*joined[1:])
 
 
+def is_plain_text(column: Column, id_type: str) -> bool:
+    """Whether the key of this id alone is its text in normal form (`normalise_text`), and nothing is to be parsed."""
+    return column.kind is Kind.TEXT and id_type != "integer"
+
+
+def reads_as_key(column: Column) -> bool:
+    """Whether this id alone, cast to text, is the key: integers and dates that the source holds as such."""
+    return column.kind in (Kind.INTEGER, Kind.DATE) and not column.read_as_text
+
+
 def _component(column: Column, id_type: str) -> Expression:
     value = at(column)
-    if column.kind is Kind.INTEGER and not column.read_as_text:
+    if reads_as_key(column):
         return value.cast("string")
     if column.kind is Kind.INTEGER or id_type == "integer":
         return _integer_text(value)
     if column.kind is Kind.DATE:
-        return (value.try_cast("date") if column.read_as_text else value).cast("string")
+        return value.try_cast("date").cast("string")
     return F.arrow_udf(normalise_text, "string")(value)  # type: ignore[call-overload]
 
 
@@ -67,16 +77,14 @@ def at(column: Column) -> Expression:
 
 
 def number(raw: Expression, column: Column) -> Expression:
-    """A value as double; null where it is missing or no number. True is 1 and False is 0; -0.0 becomes 0.0."""
+    """A value as double; null where it is missing or no number. True is 1 and False is 0."""
     if column.kind is Kind.TEXT or (column.read_as_text and column.kind not in _EXACT):
         # Java's parser also takes 1d, 1f and 0x1p3 for numbers; the letters of NaN and Infinity may stay.
         value = raw.try_cast("double")
-        value = F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
-    elif column.read_as_text:
-        value = raw.try_cast(_EXACT[column.kind]).cast("double")
-    else:
-        value = raw.cast("double")
-    return value + F.lit(0.0)
+        return F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
+    if column.read_as_text:
+        return raw.try_cast(_EXACT[column.kind]).cast("double")
+    return raw.cast("double")
 
 
 def is_finite(value: Expression) -> Expression:

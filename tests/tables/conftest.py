@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.exchange.store import StoreRef
 from fedspark.tables.card import TableCard
+from fedspark.tables.chunks import Chunks
 from fedspark.tables.staging import stage
 
 
@@ -21,11 +23,13 @@ class Bench:
     def __init__(self, spark: Any, directory: Path) -> None:
         self.spark = spark
         self.directory = directory
-        self.target = directory / "staged"
+        self.ref = StoreRef((directory / "store").as_uri())
+        self.chunks = Chunks(self.ref, (), ())
+        self._staged = 0
 
     def stage(self, content: str | bytes | Mapping[str, Sequence[Any]] | pa.Table, **options: Any) -> TableCard:
         """Stage ``content``; options that ``stage`` does not know go to the table's conf."""
-        known = ("id_type", "needs_label", "needs_features", "training")
+        known = ("id_type", "needs_label", "needs_features", "training", "chunk_rows", "chunk_bytes")
         arguments = {"id_type": "string", **{key: options.pop(key) for key in known if key in options}}
         conf = {"id": "id", **options}
         table: CsvTable | ParquetTable
@@ -41,12 +45,19 @@ class Bench:
 
     def stage_conf(self, table: CsvTable | ParquetTable, **arguments: Any) -> TableCard:
         """Stage a table whose file is already there."""
-        arguments = {"id_type": "string", "target": self.target.as_uri(), **arguments}
-        return stage(self.spark, "people", table, self.directory, **arguments)
+        self._staged += 1
+        arguments = {"id_type": "string", "ref": self.ref, "folder": f"tables/{self._staged}", **arguments}
+        card, self.chunks = stage(self.spark, "people", table, self.directory, **arguments)
+        return card
+
+    def files(self) -> list[str]:
+        """Names of all objects in the store."""
+        return [name for name, _ in self.ref.open().list()]
 
     def snapshot(self) -> dict[str, list[Any]]:
-        """The staged columns, rows in the order of their keys."""
-        return pq.read_table(self.target).sort_by("key").to_pydict()
+        """The columns that were staged last, rows in the order of their keys."""
+        pieces = [self.chunks.read(index) for index in range(len(self.chunks))]
+        return pa.concat_tables([self.chunks.schema.empty_table(), *pieces]).sort_by("key").to_pydict()
 
     def keys(self, *args: Any, **options: Any) -> list[str]:
         """Keys that a table gets, in order."""
@@ -67,7 +78,7 @@ def refused(bench: Bench) -> Callable[..., str]:
     def attempt(*args: Any, **options: Any) -> str:
         with pytest.raises(TableError) as caught:
             bench.stage(*args, **options)
-        assert not bench.target.exists()
+        assert not bench.files()
         assert str(caught.value).startswith("Table 'people' (")
         return str(caught.value)
 

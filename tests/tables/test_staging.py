@@ -14,7 +14,7 @@ import pytest
 from fedspark.conf.table_conf import CsvTable, ParquetTable
 from fedspark.errors import StoreError
 from fedspark.tables.card import TableCard
-from fedspark.tables.staging import read_staged
+from fedspark.tables.chunks import Chunks
 
 PEOPLE = "id,sick,age,bmi\np2,1,40,21.5\np1,0,30,-0.0\n"
 
@@ -24,7 +24,7 @@ def test_a_snapshot_holds_key_ids_label_and_features_in_declared_order(bench):
     staged = bench.snapshot()
     assert staged == {
         "key": ["p1", "p2"],
-        "id.id": ["p1", "p2"],
+        "id.id": [None, None],
         "label": [0.0, 1.0],
         "x.bmi": [0.0, 21.5],
         "x.age": [30.0, 40.0],
@@ -47,24 +47,24 @@ def test_the_card_tells_rows_roles_and_labels_and_survives_json(bench):
     assert TableCard.from_json(json.loads(json.dumps(card.to_json()))) == card
 
 
-def test_a_staged_table_is_read_back_with_the_types_of_its_card(bench, spark):
-    card = bench.stage(PEOPLE, label="sick")
-    frame = read_staged(spark, card, bench.target.as_uri())
-    assert frame.columns == list(card.staged_columns) == pq.read_schema(next(bench.target.glob("*.parquet"))).names
-    assert frame.where("key = 'p2'").select("label").first()[0] == 1.0
+def test_chunks_survive_json_and_are_read_by_column_in_the_order_asked_for(bench):
+    bench.stage(PEOPLE, label="sick")
+    chunks = Chunks.from_json(bench.ref, json.loads(json.dumps(bench.chunks.to_json())))
+    assert chunks == bench.chunks
+    assert chunks.columns == ("key", "id.id", "label", "x.age", "x.bmi")
+    table = chunks.read(0, ["x.bmi", "key"]).sort_by("key")
+    assert table.to_pydict() == {"x.bmi": [0.0, 21.5], "key": ["p1", "p2"]}
 
 
 def test_csv_and_parquet_of_the_same_people_have_equal_snapshots_and_checksums(bench):
     text = bench.stage("id,age\n7,1\n8,2.5\n")
-    bench.target.rename(bench.directory / "first")
     parquet = bench.stage({"id": ["8", "7"], "age": [2.5, 1.0]})
     assert text.checksum == parquet.checksum
-    assert bench.snapshot() == {"key": ["7", "8"], "id.id": ["7", "8"], "x.age": [1.0, 2.5]}
+    assert bench.snapshot() == {"key": ["7", "8"], "id.id": [None, None], "x.age": [1.0, 2.5]}
 
 
 def test_integer_and_text_ids_of_the_same_people_have_equal_keys(bench):
     assert bench.keys({"id": pa.array([133, -7, 0], pa.int32())}) == ["-7", "0", "133"]
-    bench.target.rename(bench.directory / "first")
     assert bench.keys({"id": [decimal.Decimal(133), decimal.Decimal(10) ** 20]}) == ["100000000000000000000", "133"]
 
 
@@ -74,11 +74,11 @@ def test_integer_ids_in_text_lose_sign_and_leading_zeros(bench):
     assert keys == sorted(["7", "12", "0", "-5", "123456789012345678901234567890123456789012"])
 
 
-def test_text_ids_are_trimmed_and_brought_to_one_unicode_form_and_kept_as_read_beside_the_key(bench):
+def test_text_ids_are_trimmed_and_brought_to_one_unicode_form_and_kept_as_read_where_that_differs(bench):
     bench.stage({"id": [" Ju\u0308rgen\u2003", "007", "жена"]}, needs_features=False)
     staged = bench.snapshot()
     assert staged["key"] == ["007", "J\u00fcrgen", "жена"]
-    assert staged["id.id"] == ["007", " Ju\u0308rgen\u2003", "жена"]
+    assert staged["id.id"] == [None, " Ju\u0308rgen\u2003", None]
 
 
 def test_dates_are_iso_text_as_ids(bench):
@@ -97,7 +97,7 @@ def test_dropping_duplicates_keeps_the_smallest_row_of_each_id(bench):
     assert (card.rows, card.dropped) == (2, 2)
     assert bench.snapshot() == {
         "key": ["a", "b"],
-        "id.id": [" a", "b"],
+        "id.id": [" a", None],
         "x.age": [1.0, 5.0],
         "x.bmi": [9.0, 5.0],
     }
@@ -110,7 +110,6 @@ def test_names_with_dots_spaces_quotes_and_case_stay_what_they_are(bench):
     assert card.features == tuple(names)
     staged = bench.snapshot()
     assert [staged[f"x.{name}"][0] for name in names] == [float(n) for n in range(1, 10)]
-    bench.target.rename(bench.directory / "first")
     card = bench.stage({"my id": ["1", "2"], **{name: [1.0, 2.0] for name in names}}, id="my id")
     assert card.features == tuple(names)
 
@@ -122,14 +121,13 @@ def test_a_column_without_a_name_is_called_after_its_place(bench):
 
 def test_quoted_fields_other_delimiters_encodings_and_a_byte_order_mark_are_read(bench):
     assert bench.keys('\ufeffid;note\n"a;b";1\n"say ""hi""";2\n', delimiter=";") == ["a;b", 'say "hi"']
-    bench.target.rename(bench.directory / "first")
     assert bench.keys("id,note\nJürgen,1\nAnn,2\n".encode("iso-8859-1"), encoding="iso-8859-1") == ["Ann", "Jürgen"]
 
 
 def test_a_file_without_header_takes_names_and_types_from_the_schema(bench):
     schema = {"id": "integer", "city": "string", "age": "integer"}
     bench.stage("007,Rome,3\n8,Oslo,4\n", header=False, schema=schema)
-    assert bench.snapshot() == {"key": ["7", "8"], "id.id": ["007", "8"], "x.age": [3.0, 4.0]}
+    assert bench.snapshot() == {"key": ["7", "8"], "id.id": ["007", None], "x.age": [3.0, 4.0]}
 
 
 def test_several_files_are_one_table(bench):
@@ -143,7 +141,6 @@ def test_an_empty_table_passes_and_says_so(bench):
     card = bench.stage("id,sick,age\n", label="sick", needs_label=True)
     assert card.empty
     assert card.label_counts == {"0": 0, "1": 0}
-    bench.target.rename(bench.directory / "first")
     assert bench.stage(pa.table({"id": pa.array([], "string"), "age": pa.array([], "double")})).empty
     assert bench.snapshot() == {"key": [], "id.id": [], "x.age": []}
 
@@ -160,18 +157,12 @@ def test_booleans_and_numbers_written_as_text_are_numbers_where_they_are_asked_f
     assert (staged["x.flag"], staged["x.text"]) == ([1.0, 0.0], [1000.0, -0.5])
 
 
-def test_an_existing_target_is_refused_and_left_alone(bench):
+def test_an_existing_folder_is_refused_and_left_alone(bench):
     bench.stage(PEOPLE, label="sick")
-    before = sorted(path.name for path in bench.target.iterdir())
-    with pytest.raises(StoreError, match="exists already"):
-        bench.stage(PEOPLE, label="sick")
-    assert sorted(path.name for path in bench.target.iterdir()) == before
-
-
-def test_a_target_that_cannot_be_written_is_a_store_error_that_names_it(bench):
-    (bench.directory / "staged").write_text("in the way")
-    with pytest.raises(StoreError, match="staged/attempt-0"):
-        bench.stage_conf(_csv(bench), target=(bench.target / "attempt-0").as_uri())
+    before = bench.files()
+    with pytest.raises(StoreError, match=r"tables/1 .* already"):
+        bench.stage_conf(_csv(bench), folder="tables/1")
+    assert bench.files() == before
 
 
 def test_names_of_places_may_hold_spaces_brackets_and_percent_signs(bench):
@@ -179,7 +170,6 @@ def test_names_of_places_may_hold_spaces_brackets_and_percent_signs(bench):
     odd.mkdir()
     pq.write_table(pa.table({"id": ["a", "b"], "age": [1, 2]}), odd / "people.parquet")
     bench.directory = odd
-    bench.target = odd / "out"
     bench.stage_conf(ParquetTable(path="/x", id="id").model_copy(update={"path": "people.parquet"}))
     assert bench.snapshot()["key"] == ["a", "b"]
 
@@ -193,7 +183,6 @@ def test_the_session_of_the_caller_keeps_its_settings(bench, spark):
 def test_a_real_table_of_both_sides_is_staged_whole(bench, shared_data):
     for side, label, rows in (("guest", "y", 569), ("host", None, 569)):
         path = shared_data / "breast_hetero" / f"{side}.csv"
-        bench.target = bench.directory / side
         card = bench.stage_conf(CsvTable(path=str(path), id="id", label=label), needs_label=label is not None)
         assert card.rows == rows
 

@@ -1,0 +1,141 @@
+"""Where the rows of a source end: one task's rows become chunks, and only names and aggregates go back to the driver.
+
+Executors import this file: no Spark in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import fedspark.errors
+from fedspark.errors import FedsparkError, TableError
+from fedspark.exchange.store import StoreRef
+from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, ChunkWriter, chunk_schema
+from fedspark.tables.metrics import Metrics
+from fedspark.tables.normal_form import normalise_text
+
+RESULT = "result string, error string"
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Writes rows to chunks in ``folder`` of the store ``ref``; called by Spark for the rows of one task, in batches.
+
+    A batch has ``key`` (with ``raw_key`` as read, for `normalise_text`); ``i0``, ``i1``, ..., the ``ids`` columns as
+    read, unless the only one is the key as it came (not ``ids_come``); ``y``, if there is a label; ``v0``, ``v1``, ...,
+    the features as numbers; ``malformed`` and ``n`` (see ``layout``) where the source has them. ``where`` begins
+    messages. ``columns`` are those of `Chunks`.
+    """
+
+    ref: StoreRef
+    folder: str
+    where: str
+    columns: tuple[str, ...]
+    ids: int
+    features: int
+    label: bool
+    raw_key: bool
+    ids_come: bool
+    chunk_rows: int = CHUNK_ROWS
+    chunk_bytes: int = CHUNK_BYTES
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """One row of `RESULT`: what `Written.of` reads, or the error that the driver must raise."""
+        result = error = None
+        try:
+            result = self._write(batches)
+        except FedsparkError as caught:  # as data: Spark would retry the task and bury the text in a stack trace
+            error = carried(caught)
+        yield pa.RecordBatch.from_pydict({"result": pa.array([result], "string"), "error": pa.array([error], "string")})
+
+    def _write(self, batches: Iterator[pa.RecordBatch]) -> str:
+        schema = chunk_schema(self.columns)
+        writer = ChunkWriter(self.ref.open(), self.folder, schema, self.chunk_rows, self.chunk_bytes)
+        metrics = Metrics.of(self.features)
+        for batch in batches:
+            writer.write(pa.Table.from_arrays(self._staged(batch, metrics), schema=schema))
+        return json.dumps([writer.close(), metrics.to_json()])
+
+    def _staged(self, batch: pa.RecordBatch, metrics: Metrics) -> list[pa.Array]:
+        """The staged columns of a batch, counted."""
+        key, ids = self._ids(batch)
+        label = _numbers(batch.column("y"))[0] if self.label else None
+        features = []
+        for k in range(self.features):
+            values, there = _numbers(batch.column(f"v{k}"))
+            metrics.add_feature(k, there)
+            features.append(values)
+        metrics.add_rows(key, ids, label, features)
+        names = batch.schema.names
+        metrics.read += pc.sum(batch.column("n")).as_py() or 0 if "n" in names else len(key)
+        metrics.malformed += pc.sum(batch.column("malformed")).as_py() or 0 if "malformed" in names else 0
+        return [key, *ids, *map(pa.array, features if label is None else [label, *features])]
+
+    def _ids(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[pa.Array]]:
+        """The keys, and of every id column the values that are not the key."""
+        raw = batch.column("key").cast(pa.string())
+        try:
+            key = normalise_text(raw) if self.raw_key else raw
+        except pa.ArrowInvalid as error:
+            remedy = "Write those ids again, as UTF-8."
+            raise TableError(f"{self.where}: its ids are not text in UTF-8: {error}.", remedy=remedy) from error
+        if self.ids_come:
+            columns = [batch.column(f"i{k}").cast(pa.string()) for k in range(self.ids)]
+        else:
+            columns = [raw] * self.ids
+        return key, [_unlike(column, key) for column in columns]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What all tasks together wrote: (name, rows, bytes) of every chunk, and the metrics of all rows."""
+
+    files: tuple[tuple[str, int, int], ...]
+    metrics: Metrics
+
+    @staticmethod
+    def of(results: list[tuple[str | None, str | None]], features: int) -> Written:
+        """From the rows that the tasks sent; raises the first error among them."""
+        for _, error in results:
+            if error is not None:
+                raise uncarried(error)
+        pieces = [json.loads(result) for result, _ in results if result is not None]
+        files = tuple((name, rows, size) for of_task, _ in pieces for name, rows, size in of_task)
+        return Written(files, Metrics.total((Metrics(**metrics) for _, metrics in pieces), features))
+
+
+def carried(error: FedsparkError) -> str:
+    """What the driver needs to raise it again. Storage has classes of its own: they arrive as their nearest base."""
+    kind = next(base for base in type(error).__mro__ if base.__module__ == fedspark.errors.__name__)
+    return json.dumps([kind.__name__, error.message, error.remedy])
+
+
+def uncarried(text: str) -> FedsparkError:
+    """The error that ``carried`` wrote."""
+    name, message, remedy = json.loads(text)
+    error: FedsparkError = getattr(fedspark.errors, name)(message, remedy=remedy)
+    return error
+
+
+def _unlike(column: pa.Array, key: pa.Array) -> pa.Array:
+    """The values of ``column`` that are not the key of their row; null elsewhere."""
+    if column is key:
+        return pa.nulls(len(key), pa.string())
+    return pc.if_else(pc.equal(column, key), pa.scalar(None, pa.string()), column)
+
+
+def _numbers(column: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """All values with NaN for null and 0.0 for -0.0, and those among them that are not null."""
+    if not column.null_count:
+        values = column.to_numpy() + 0.0
+        return values, values
+    values = column.fill_null(float("nan")).to_numpy() + 0.0
+    return values, values[column.is_valid().to_numpy(zero_copy_only=False)]
