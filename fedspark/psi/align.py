@@ -98,12 +98,6 @@ def part_files(run: Run, kind: str) -> PartFiles:
     return PartFiles(run.workspace, run.path(f"psi/{kind}/part-{{part:05d}}.parquet"))
 
 
-def digest_order(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """The permutation (int64[N]) that sorts digests (uint8[N, 16]) as big-endian numbers."""
-    words = np.ascontiguousarray(digests).view(">u8").astype(np.uint64).reshape(-1, 2)
-    return np.lexsort((words[:, 1], words[:, 0]))
-
-
 # ---- align: keep the rows of common people --------------------------------------------------------------------------
 
 

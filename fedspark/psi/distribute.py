@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedspark.crypto.hashing import DIGEST_BYTES, bucket_digest_utf8, bucket_of
+from fedspark.crypto.hashing import DIGEST_BYTES, bucket_digest_utf8, bucket_of, digest_order
 from fedspark.errors import CryptoError, TableError
 from fedspark.exchange.columns import values_array, values_of
-from fedspark.psi.align import PartFiles, Source, digest_order, part_files
+from fedspark.psi.align import PartFiles, Source, part_files
 from fedspark.psi.sizes import Plan, affordable_part_rows
 from fedspark.run import Run, Workspace
 from fedspark.tables.problems import EXAMPLES, examples
