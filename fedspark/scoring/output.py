@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -81,9 +82,13 @@ def write_part(context: Writing, part: int) -> dict[str, Any]:
 
 
 def score_table(rows: pa.Table, z: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
-    """The source's id columns under their own names (with id. before one called like a result), score, probability."""
+    """The source's id columns under their own names (with id. before one called like a result), score, probability.
+
+    Ids are as the source has them: staged rows leave out those that are the key.
+    """
     ids = {name: name.removeprefix(ID) for name in rows.column_names if name.startswith(ID)}
-    columns = {own if own not in SCORE else name: rows[name] for name, own in ids.items()} or {"key": rows["key"]}
+    shown = {name: pc.coalesce(rows[name], rows["key"]) for name in ids}
+    columns = {own if own not in SCORE else name: shown[name] for name, own in ids.items()} or {"key": rows["key"]}
     return pa.table({**columns, SCORE[0]: z, SCORE[1]: probability(z)})
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
 from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import UNDECODABLE, Metrics
-from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, mask, repeated_keys, rows
+from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, repeated_keys, rows
 from fedspark.tables.roles import Roles
 from fedspark.tables.values import any_of, is_finite, is_label, is_missing
 
@@ -79,7 +79,7 @@ def find_duplicates(layout: Layout, problems: Problems) -> None:
     repeated = keys.groupBy("key").count().where("count > 1")
     ids, found = repeated.agg(F.count(F.lit(1)), F.sum("count")).first() or (0, 0)
     if ids:
-        sample = [mask(row[0]) for row in repeated.select("key").orderBy("key").limit(EXAMPLES).collect()]
+        sample = [row[0] for row in repeated.select("key").orderBy("key").limit(EXAMPLES).collect()]
         problem, remedy = repeated_keys(found - ids, sample)
         problems.add(f"{_ids(layout.roles)}: {problem}", remedy)
 

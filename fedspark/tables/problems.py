@@ -49,17 +49,10 @@ def meant(name: str, names: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {close!r}?" if close else otherwise
 
 
-def repeated_keys(count: int, masked: Sequence[str]) -> tuple[str, str]:
-    """Problem and remedy for ``count`` rows whose key an earlier row has; ``masked`` are examples from ``mask``."""
-    shown = f", for example {', '.join(masked[:EXAMPLES])}" if masked else ""
+def repeated_keys(count: int, ids: Sequence[str]) -> tuple[str, str]:
+    """Problem and remedy for ``count`` rows whose key an earlier row has; ``ids`` are some of the keys, not masked."""
     remedy = "Make ids unique at the source, or set `duplicates: drop` to keep one row of each."
-    return f"{rows(count)} whose key is there already{shown}", remedy
-
-
-def duplicates_problem(table: str, count: int, masked: Sequence[str]) -> TableError:
-    """The error for a staged table with repeated keys; arguments as for ``repeated_keys``."""
-    problem, remedy = repeated_keys(count, masked)
-    return TableError(f"Table {table!r}: {problem}.", remedy=remedy)
+    return f"{rows(count)} whose key is there already{examples(ids)}", remedy
 
 
 @dataclass

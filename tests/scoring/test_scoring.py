@@ -261,6 +261,12 @@ def test_an_id_column_called_score_keeps_its_prefix() -> None:
     assert score_table(rows, np.zeros(1)).column_names == ["id.score", "person", "score", "probability"]
 
 
+def test_ids_are_written_as_the_source_has_them_also_where_they_are_the_key() -> None:
+    rows = pa.table({"key": ["7", "8"], "id.person": ["007", None], "id.clinic": pa.nulls(2, "string")})
+    written = score_table(rows, np.zeros(2))
+    assert written.select(["person", "clinic"]).to_pydict() == {"person": ["007", "8"], "clinic": ["7", "8"]}
+
+
 @pytest.mark.spark
 def test_spark_tasks_write_the_same_scores_as_tasks_in_process(spark: Any, tmp_path: Any) -> None:
     left = []
