@@ -2,9 +2,10 @@
 
 From ids in memory to the places of common rows: digests in sorted buckets, base transfers, tables, pads, F, tags,
 matching, and the columns as they travel and are stored, without sealing, storage and Spark. ``digest_us`` is the part
-that the JVM does in a real run, ``crypto_us`` all the rest, ``setup_us`` (in it) the base transfers, once for a run and
-pair; ``guest_us`` and ``host_us`` are per id of that party, everything included. With ``config['csv']`` the ids are
-read from CSV files and the guest writes the common ones to another, as spu does.
+before the protocol (ids to Arrow, digests, order), ``crypto_us`` all the rest, ``setup_us`` (in it) the base transfers,
+once for a run and pair; ``guest_us`` and ``host_us`` are per id of that party, everything included. With
+``config['csv']`` the ids are read from CSV files and the guest writes the common ones to another (both in
+``digest_us``), as spu does.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import thread_time
+from time import process_time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv as pa_csv
 
 from benchmarks.ids import PARTIES, common, ids
 from benchmarks.worker import Work
-from fedspark.crypto.hashing import bucket_digest, bucket_of
+from fedspark.crypto.hashing import bucket_digest_utf8, bucket_of, digest_order
 from fedspark.crypto.ot import kernels, tags, vole
 from fedspark.crypto.ot.codewords import BucketLabel
 from fedspark.crypto.ot.oprf import Receiver, Sender, encode
@@ -27,7 +30,6 @@ from fedspark.crypto.ot.parameters import Parameters, choose
 from fedspark.crypto.randomness import derive
 from fedspark.exchange.columns import Values, pack_values, unpack_values
 from fedspark.psi import ot
-from fedspark.psi.align import digest_order
 from fedspark.psi.sizes import Plan, make_plan
 
 _CONTEXT = bytes(32)
@@ -35,16 +37,16 @@ _SECRET = bytes(range(32))
 
 
 class Clock:
-    """CPU seconds of this thread by party and phase."""
+    """CPU seconds of this process, all threads, by party and phase."""
 
     def __init__(self) -> None:
         self.seconds: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
     def __call__(self, party: str, phase: str) -> Iterator[None]:
-        start = thread_time()
+        start = process_time()
         yield
-        self.seconds[party, phase] += thread_time() - start
+        self.seconds[party, phase] += process_time() - start
 
     def total(self, party: str = "", phase: str = "") -> float:
         return sum(s for (p, f), s in self.seconds.items() if party in ("", p) and phase in ("", f))
@@ -57,6 +59,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     if csv:
         write_csv(csv, rows)
         read_csv(csv["guest"])  # the first one also loads the reader
+    pa.array(["loads", "what Arrow looks for in a list"])
     plan = make_plan(dict.fromkeys(PARTIES, rows), [ot.BUCKETS_PER_PART * bucket_rows], bucket_rows, _CONTEXT)
     parameters = choose(config["field_bits"], plan.buckets, *(plan.padded[party] for party in PARTIES))
     lists = {party: ids(party, rows) for party in PARTIES if not csv}
@@ -67,7 +70,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
         buckets, names = {}, {}
         for party in PARTIES:
             with clock(party, "digest"):
-                names[party] = read_csv(csv[party]) if csv else lists[party]
+                names[party] = read_csv(csv[party]) if csv else pa.array(lists[party])
                 order, buckets[party] = _in_buckets(plan, names[party])
                 if party == "guest":
                     guest_order = order
@@ -75,7 +78,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
         assert len(found) == common(rows)
         if csv:
             with clock("guest", "digest"):
-                write_ids(csv["result"], [names["guest"][row] for row in guest_order[found]])
+                write_ids(csv["result"], names["guest"].take(pa.array(guest_order[found])))
         per_id = 1e6 / rows
         extra = {
             "guest_us": clock.total("guest") * per_id,
@@ -91,10 +94,12 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     return work
 
 
-def _in_buckets(plan: Plan, names: list[str]) -> tuple[np.ndarray, list[Values]]:
-    digests = bucket_digest(plan.salt, names)
+def _in_buckets(plan: Plan, names: pa.StringArray) -> tuple[np.ndarray, list[Values]]:
+    _, raw_offsets, data = names.buffers()
+    offsets = np.frombuffer(raw_offsets, np.int32)[names.offset : names.offset + len(names) + 1]
+    digests = bucket_digest_utf8(plan.salt, np.frombuffer(data, np.uint8), offsets)
     order = digest_order(digests)
-    digests = digests[order]
+    digests = np.take(digests, order, axis=0)
     ends = np.searchsorted(bucket_of(digests, plan.buckets), np.arange(plan.buckets), "right")
     return order, np.split(digests, ends[:-1])
 
@@ -116,15 +121,21 @@ def _protocol(
         mine, theirs = ([buckets[party][number] for number in numbers] for party in PARTIES)
         labels = [BucketLabel(_CONTEXT, number) for number in numbers]
         with clock("guest", "table"):
-            made = [encode(parameters, label, x, with_kernels) for label, x in zip(labels, mine, strict=True)]
-            stored = pack_values("table", np.concatenate(made))
+            tables = np.empty((share, parameters.rows, parameters.row_bytes), np.uint8)
+            for label, x, table in zip(labels, mine, tables, strict=True):
+                table[:] = encode(parameters, label, x, with_kernels)
+            stored = pack_values("table", tables.reshape(-1, parameters.row_bytes))
             tables = unpack_values(stored, "table", share * parameters.rows, parameters.row_bytes)
         with clock("guest", "pads"):
             receiver = Receiver(parameters, receiver_keys, with_kernels)
-            pads = [receiver.pads(label) for label in labels]
-            masked = [pad.mask(table) for pad, table in zip(pads, np.split(tables, share), strict=True)]
-            outputs = [pad.outputs(x) for pad, x in zip(pads, mine, strict=True)]
-            message = pack_values("table", np.concatenate(masked))
+            masked, outputs = np.empty_like(tables), []
+            for label, x, table, place in zip(
+                labels, mine, np.split(tables, share), np.split(masked, share), strict=True
+            ):
+                pads = receiver.pads(label)
+                place[:] = pads.mask(table)
+                outputs.append(pads.outputs(x))
+            message = pack_values("table", masked)
         with clock("host", "tags"):
             received = unpack_values(message, "table", share * parameters.rows, parameters.row_bytes)
             sender = Sender(parameters, sender_keys, with_kernels)
@@ -145,16 +156,16 @@ def _protocol(
 def write_csv(paths: dict[str, str], rows: int) -> None:
     """The id files of both parties."""
     for party in PARTIES:
-        write_ids(paths[party], ids(party, rows))
+        write_ids(paths[party], pa.array(ids(party, rows)))
 
 
-def write_ids(path: str, names: list[str]) -> None:
+def write_ids(path: str, names: pa.StringArray) -> None:
     """A CSV file with the one column id."""
-    with open(path, "w") as file:
-        file.write("id\n" + "".join(f"{name}\n" for name in names))
+    pa_csv.write_csv(pa.table({"id": names}), path)
 
 
-def read_csv(path: str) -> list[str]:
-    """The ids of such a file."""
-    with open(path) as file:
-        return file.read().split()[1:]
+def read_csv(path: str) -> pa.StringArray:
+    """The ids of such a file, by one thread."""
+    options = pa_csv.ConvertOptions(column_types={"id": pa.string()})
+    table = pa_csv.read_csv(path, pa_csv.ReadOptions(use_threads=False), convert_options=options)
+    return table["id"].combine_chunks()

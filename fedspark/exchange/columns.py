@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,10 +56,26 @@ def unpack_flags(data: bytes, name: str, rows: int) -> npt.NDArray[np.bool_]:
 
 def _write(name: str, column: pa.Array) -> bytes:
     batch = pa.RecordBatch.from_arrays([column], names=[name])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+    pieces = _Pieces()
+    with pa.PythonFile(pieces, "w") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return b"".join(pieces.written)
+
+
+class _Pieces:
+    """A file that remembers what is written to it, buffers as they are: the column's values are copied once."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+
+    def write(self, piece: Any) -> None:
+        self.written.append(piece)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _read(data: bytes, name: str, kind: pa.DataType, rows: int) -> pa.Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fedspark.crypto.hashing import digest_order
 from fedspark.crypto.ot.parameters import Parameters
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import CryptoError
@@ -37,7 +38,7 @@ def seal(parameters: Parameters, outputs: Bytes, key: bytes) -> tuple[Bytes, npt
     drawn = stream.bytes(missing * parameters.tag_bytes)
     dummies = np.frombuffer(drawn, np.uint8).reshape(missing, parameters.tag_bytes)
     every = np.concatenate([outputs, dummies])
-    order = _ascending(*_numbers(every))
+    order = digest_order(every)
     return np.take(every, order, axis=0), np.where(order < len(outputs), order, -1).astype(np.int32)
 
 
@@ -61,7 +62,7 @@ def find(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np.
     if repeats > _LARGEST_RUN:
         raise CryptoError("The tags of a bucket resemble each other.", remedy="Nothing was used; ask the peer.")
     mine, mine_low = _numbers(outputs)
-    order = np.argsort(mine)  # neighbours in the tags are looked up together: they share cache lines
+    order = digest_order(outputs)  # neighbours in the tags are looked up together: they share cache lines
     mine, mine_low = mine[order], mine_low[order]
     found = np.full(len(outputs), -1, np.int32)
     at = np.searchsorted(high, mine)
@@ -70,14 +71,6 @@ def find(parameters: Parameters, outputs: Bytes, tags: Bytes) -> npt.NDArray[np.
         hit = (high[place] == mine) & (low[place] == mine_low)
         found[order[hit]] = place[hit]
     return found
-
-
-def _ascending(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
-    order = np.argsort(high)
-    ordered = high[order]
-    if (ordered[:-1] == ordered[1:]).any():
-        return np.lexsort((low, high))
-    return order
 
 
 def _longest_run(equal: npt.NDArray[np.bool_]) -> int:
