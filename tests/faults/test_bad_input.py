@@ -51,6 +51,11 @@ def repeat_an_id(columns: Columns) -> None:
     columns["patient_id"][7] = columns["patient_id"][8]
 
 
+def repeat_an_id_and_spoil_a_value(columns: Columns) -> None:
+    repeat_an_id(columns)
+    put("marker", "nan")(columns)
+
+
 def without(column: str) -> Change:
     return lambda columns: columns.pop(column) and None
 
@@ -60,7 +65,7 @@ BAD_TABLES: list[Any] = [
     pytest.param(without("patient_id"), "'patient_id'", id="missing id column"),
     pytest.param(put("marker", "high"), "'marker' does not read as a number in 2 rows", id="wrong type"),
     pytest.param(put("patient_id", ""), "2 rows with no id", id="null id"),
-    pytest.param(repeat_an_id, "1 id is repeated, in 2 rows", id="duplicate id"),
+    pytest.param(repeat_an_id_and_spoil_a_value, "1 row whose key is there already", id="duplicate id, among others"),
     pytest.param(put("malignant", 2), "neither 0 nor 1 but '2'", id="label not 0 or 1"),
     pytest.param(put("malignant", 1, slice(None)), "'malignant' is 1 in all 50 rows", id="one class only"),
     pytest.param(put("marker", 0.5, slice(None)), "'marker' has one value in all 50 rows", id="constant feature"),
@@ -86,7 +91,7 @@ def test_a_bad_table_is_refused_and_nothing_of_it_is_staged_or_sent(spark, examp
 
 @pytest.mark.spark
 def test_the_problems_of_all_tables_are_told_at_once(spark, example):
-    hospital_table(example, repeat_an_id)
+    hospital_table(example, repeat_an_id_and_spoil_a_value)
     columns = small_tables()["hospital_newcomers"]
     put("marker", "high")(columns)
     example.write_table("hospital_newcomers", columns)
@@ -96,16 +101,16 @@ def test_the_problems_of_all_tables_are_told_at_once(spark, example):
         "TableError",
         65,
         "Table 'patients'",
-        "1 id is repeated",
+        "1 row whose key is there already",
         "Table 'newcomers'",
         "does not read as a number",
     )
-    assert example.paths("work/hospital/tables") == []
+    assert not any("/tables/" in path for path in example.paths("work/hospital"))
 
 
 @pytest.mark.spark
 def test_a_corrected_table_is_loaded_by_the_same_command(spark, example):
-    hospital_table(example, repeat_an_id)
+    hospital_table(example, put("marker", "high"))
     assert example.command("run", "hospital", "--step", "load", "--wait", "0").code == 65
     hospital_table(example, lambda columns: None)
     assert example.command("run", "hospital", "--step", "load", "--wait", "0").code == 0
@@ -251,10 +256,10 @@ def test_a_store_under_a_file_is_refused(tmp_path, key):
 
 @pytest.mark.spark
 def test_a_place_for_tables_that_cannot_be_written_is_refused(spark, example):
-    (example.directory / "occupied").write_text("I am a file")
-    example.edit("hospital", workspace={"tables": "occupied/x"})
+    workspace = example.place("hospital").workspace
+    workspace.create("tables", b"I am a file")
     outcome = example.command("run", "hospital", "--step", "load", "--wait", "0")
-    assert_refused(outcome, "StoreError", 74, "occupied/x")
+    assert_refused(outcome, "StoreError", 74, workspace.name("tables/patients"))
     assert not any("/steps/" in path for path in example.paths("work/hospital"))
 
 
