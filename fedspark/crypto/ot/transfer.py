@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from fedspark.crypto.hashing import prefixed
 from fedspark.crypto.ot import ristretto
-from fedspark.crypto.ot.ristretto import Element, FixedBase
+from fedspark.crypto.ot.ristretto import Element, FixedBase, FixedScalar
 from fedspark.crypto.randomness import Stream
 from fedspark.errors import CryptoError
 
@@ -88,11 +88,12 @@ def respond(context: bytes, received: Bytes, n: int, stream: Stream) -> tuple[By
     points = _points(context, n)
     secret = stream.below(int(ristretto.ORDER) - 1) + 1
     public = ristretto.encode(ristretto.generator().multiply(secret))
-    shifted = [ristretto.multiply(secret, point) for point in points[1:]]
+    times_secret = FixedScalar(secret)
+    shifted = [times_secret.multiply(point) for point in points[1:]]
     keys = bytearray()
     for number, row in enumerate(received):
         sent = row.tobytes()
-        zeroth = ristretto.multiply(secret, _element(sent, number))
+        zeroth = times_secret.multiply(_element(sent, number))
         for i in range(n):
             shared = zeroth if i == 0 else ristretto.subtract(shifted[i - 1], zeroth)
             keys += _key(context, number, i, public, sent, shared)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ def test_multiplication_distributes_over_addition(data: bytes, a: int, b: int) -
 
 
 @pytest.mark.parametrize("k", [0, 1, 7, 8, 9, 15, 16, 2**252, int(ristretto.ORDER) - 1])
-def test_both_multiplications_agree_with_repeated_addition_at_the_edges(k: int) -> None:
+def test_all_multiplications_agree_with_repeated_addition_at_the_edges(k: int) -> None:
     base = ristretto.decode(bytes.fromhex(MULTIPLES[3]))
     expected, step = ristretto.IDENTITY, base
     for bit in bin(k)[:1:-1]:
@@ -143,12 +144,37 @@ def test_both_multiplications_agree_with_repeated_addition_at_the_edges(k: int) 
         step = ristretto.add(step, step)
     assert ristretto.encode(ristretto.multiply(k, base)) == ristretto.encode(expected)
     assert ristretto.encode(ristretto.FixedBase(base).multiply(k)) == ristretto.encode(expected)
+    assert ristretto.encode(ristretto.FixedScalar(k).multiply(base)) == ristretto.encode(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(uniform, scalars)
+def test_x25519_multiplies_like_the_edwards_curve(data: bytes, k: int) -> None:
+    element = ristretto.from_uniform(data)
+    assert ristretto.encode(ristretto.FixedScalar(k).multiply(element)) == ristretto.encode(
+        ristretto.multiply(k, element)
+    )
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 8, 2**251 + 1, int(ristretto.ORDER) - 8, int(ristretto.ORDER) - 1])
+def test_one_scalar_multiplies_every_representative_of_every_element_alike(k: int) -> None:
+    i = pow(2, (2**255 - 20) // 4, 2**255 - 19)
+    torsion = [ristretto.Element(*map(mpz, point)) for point in ((i, 0, 1, 0), (0, -1, 1, 0), (-i, 0, 1, 0))]
+    base = ristretto.generator()
+    multiples = [base.multiply(m) for m in (0, 1, 2, int(ristretto.ORDER) - 1, int(ristretto.ORDER) - 2)]
+    many = ristretto.FixedScalar(k)
+    for element in multiples:
+        expected = ristretto.encode(ristretto.multiply(k, element))
+        for representative in (element, *(ristretto.add(element, point) for point in torsion)):
+            assert ristretto.encode(many.multiply(representative)) == expected
 
 
 @pytest.mark.parametrize("scalar", [-1, int(ristretto.ORDER)])
 def test_scalars_outside_the_order_are_refused(scalar: int) -> None:
     with pytest.raises(CryptoError, match="scalar"):
         ristretto.multiply(scalar, ristretto.IDENTITY)
+    with pytest.raises(CryptoError, match="scalar"):
+        ristretto.FixedScalar(scalar)
 
 
 def _find_sodium() -> ctypes.CDLL | None:
