@@ -120,10 +120,9 @@ def _order(value: float) -> tuple[bool, float]:
 def content_sum(key: pa.StringArray, ids: Sequence[pa.StringArray], numbers: Sequence[npt.NDArray[np.float64]]) -> int:
     """Sum modulo 2^64 of a 64-bit hash per row. For equality of honest data: the hash has no key."""
     state = text_hash(key)
-    for position, column in enumerate(ids):
-        there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)) if column.null_count else slice(None)
+    for place, column in zip(np.arange(1, len(ids) + 1, dtype=np.uint64) * _MIX2, ids, strict=True):
         if column.null_count < len(column):
-            place = np.uint64(position + 1) * _MIX2
+            there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
             state[there] = _absorb(state[there], text_hash(column.drop_null()) ^ place)
     for values in numbers:
         state = _absorb(state, values.view(np.uint64))
