@@ -142,6 +142,11 @@ class PolicyConf(Model):
         description="As the only host: fewest different partial scores that are sent; fewer would show our columns.",
     )
     min_key_bits: int = Field(default=2048, ge=2048, description="Smallest RSA or Paillier key accepted, in bits.")
+    show_id_shapes: bool = Field(
+        default=True,
+        description="Whether the other data parties are told what our ids look like (kinds of characters, lengths and "
+        "whole per cents; never an id, nor anything that fewer than 20 ids have), to explain a poor match.",
+    )
     wait_seconds: float = Field(
         default=3600.0,
         ge=0,

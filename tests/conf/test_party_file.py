@@ -69,6 +69,7 @@ def test_defaults_of_limits_and_spark(write, party_text):
         "max_peer_rows": None,
         "min_distinct_scores": 20,
         "min_key_bits": 2048,
+        "show_id_shapes": True,
         "wait_seconds": 3600.0,
         "deadline_hours": 72.0,
     }
@@ -76,6 +77,11 @@ def test_defaults_of_limits_and_spark(write, party_text):
     assert party.table("patients") == CsvTable(
         path=f"{party.directory}/data/*.csv", id=["patient_id"], label="malignant"
     )
+
+
+def test_a_party_may_keep_the_shapes_of_its_ids_to_itself(write, party_text):
+    party = load_party(write(party_text + "policy: {show_id_shapes: false}\n"))
+    assert party.policy.show_id_shapes is False
 
 
 def test_settings_may_be_written_as_numbers_and_booleans(write, party_text):
@@ -149,6 +155,7 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
         ("laboratory: ed25519:", "laboratory: file:no.pub #", "The identity key file:no.pub cannot be read from /"),
         ("tables:\n", "policy: {min_bin_row: 5}\ntables:\n", "Did you mean 'min_bin_rows'?"),
         ("tables:\n", "policy: {min_key_bits: 1024}\ntables:\n", "policy.min_key_bits: must be greater than or equal"),
+        ("tables:\n", "policy: {show_id_shapes: sometimes}\ntables:\n", "policy.show_id_shapes: must be true or false"),
         ("tables:\n", "policy: {deadline_hours: 0}\ntables:\n", "policy.deadline_hours: must be greater than 0"),
         ("tables:\n", "spark: {conf: {executor.memory: 1g}}\ntables:\n", "Did you mean spark.executor.memory?"),
         (
