@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import gmpy2
-from gmpy2 import mpz
 
 from benchmarks.worker import Work
 from fedspark.crypto.constant_time import Half, LibcryptoPowers, fastest
@@ -47,14 +46,9 @@ def _libcrypto(count: int, first: Half, second: Half) -> Work:
         arguments: list[int] = []
         for exponent, modulus in (first, second):
             result, base, d, n, montgomery, *_ = maker._half(exponent, modulus, context, cleanup)
-            _load(maker, base, modulus // 3)
+            maker._load(modulus // 3, base)
             arguments += [result, base, d, n, montgomery]
         power = maker._library.BN_mod_exp_mont_consttime_x2
         for _ in range(count):
             power(*arguments, context)
     return Work(count)
-
-
-def _load(maker: LibcryptoPowers, number: int, value: mpz) -> None:
-    data = value.to_bytes(-(-value.bit_length() // 8), "big")
-    maker._library.BN_bin2bn(data, len(data), number)

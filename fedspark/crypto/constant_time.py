@@ -105,8 +105,8 @@ class LibcryptoPowers:
             ("BN_secure_new", pointer, []),
             ("BN_clear_free", None, [pointer]),
             ("BN_set_flags", None, [pointer, number]),
-            ("BN_bin2bn", pointer, [ctypes.c_char_p, number, pointer]),
-            ("BN_bn2binpad", number, [pointer, ctypes.c_char_p, number]),
+            ("BN_lebin2bn", pointer, [ctypes.c_char_p, number, pointer]),
+            ("BN_bn2lebinpad", number, [pointer, ctypes.c_char_p, number]),
             ("BN_CTX_new", pointer, []),
             ("BN_CTX_free", None, [pointer]),
             ("BN_MONT_CTX_new", pointer, []),
@@ -125,11 +125,12 @@ class LibcryptoPowers:
             (r1, b1, d1, n1, mont1, m1, size1), (r2, b2, d2, n2, mont2, m2, size2) = halves
             out1, out2 = ctypes.create_string_buffer(size1), ctypes.create_string_buffer(size2)
             power, load, store = (
-                getattr(self._library, name) for name in ("BN_mod_exp_mont_consttime_x2", "BN_bin2bn", "BN_bn2binpad")
+                getattr(self._library, name)
+                for name in ("BN_mod_exp_mont_consttime_x2", "BN_lebin2bn", "BN_bn2lebinpad")
             )
             for value in values:
-                loaded = load((value % m1).to_bytes(size1, "big"), size1, b1) and load(
-                    (value % m2).to_bytes(size2, "big"), size2, b2
+                loaded = load((value % m1).to_bytes(size1, "little"), size1, b1) and load(
+                    (value % m2).to_bytes(size2, "little"), size2, b2
                 )
                 if not (
                     loaded
@@ -138,7 +139,7 @@ class LibcryptoPowers:
                     and store(r2, out2, size2) == size2
                 ):
                     raise CryptoError("OpenSSL could not compute a private power (most often: out of memory).")
-                yield mpz.from_bytes(out1.raw, "big"), mpz.from_bytes(out2.raw, "big")
+                yield mpz.from_bytes(out1.raw, "little"), mpz.from_bytes(out2.raw, "little")
 
     def public(self, values: Iterable[mpz], exponent: int, modulus: mpz) -> Iterator[mpz]:
         with ExitStack() as cleanup:
@@ -149,16 +150,16 @@ class LibcryptoPowers:
             montgomery = self._montgomery(n, context, cleanup)
             out = ctypes.create_string_buffer(size)
             power, load, store = (
-                getattr(self._library, name) for name in ("BN_mod_exp_mont", "BN_bin2bn", "BN_bn2binpad")
+                getattr(self._library, name) for name in ("BN_mod_exp_mont", "BN_lebin2bn", "BN_bn2lebinpad")
             )
             for value in values:
                 if not (
-                    load((value % modulus).to_bytes(size, "big"), size, base)
+                    load((value % modulus).to_bytes(size, "little"), size, base)
                     and power(result, base, e, n, context, montgomery) == 1
                     and store(result, out, size) == size
                 ):
                     raise CryptoError("OpenSSL could not compute a public power (most often: out of memory).")
-                yield mpz.from_bytes(out.raw, "big")
+                yield mpz.from_bytes(out.raw, "little")
 
     def _half(
         self, exponent: mpz, modulus: mpz, context: int, cleanup: ExitStack
@@ -183,8 +184,8 @@ class LibcryptoPowers:
 
     def _load(self, value: mpz, number: int) -> int:
         """Put a value into OpenSSL's ``number``; returns how many bytes it has."""
-        data = value.to_bytes(-(-value.bit_length() // 8), "big")
-        if not self._library.BN_bin2bn(data, len(data), number):
+        data = value.to_bytes(-(-value.bit_length() // 8), "little")
+        if not self._library.BN_lebin2bn(data, len(data), number):
             raise CryptoError("OpenSSL could not load a number (most often: out of memory).")
         return len(data)
 

@@ -60,8 +60,14 @@ def _encode(fields: Iterable[str | int | bytes]) -> bytes:
     return b"".join(_field(field) for field in fields)
 
 
+def _signed_bytes(number: int | mpz) -> bytes:
+    return number.to_bytes((number if number >= 0 else ~number).bit_length() // 8 + 1, "big", signed=True)
+
+
 def _field(field: str | int | bytes) -> bytes:
-    if isinstance(field, str):
+    if isinstance(field, mpz):  # residues by the thousand: first, and not by way of Python's integers
+        kind, body = b"i", _signed_bytes(field)
+    elif isinstance(field, str):
         kind, body = b"s", field.encode("utf-8")
     elif isinstance(field, bytes | bytearray | memoryview):
         kind, body = b"b", bytes(field)
@@ -71,11 +77,7 @@ def _field(field: str | int | bytes) -> bytes:
             remedy="Convert it to one of the three.",
         )
     else:
-        number = int(field)
-        kind, body = (
-            b"i",
-            number.to_bytes((number if number >= 0 else ~number).bit_length() // 8 + 1, "big", signed=True),
-        )
+        kind, body = b"i", _signed_bytes(int(field))
     return kind + len(body).to_bytes(8, "big") + body
 
 
@@ -109,8 +111,8 @@ class Stream:
         """``count`` integers independent and uniform in [0, n)."""
         return [int(value) for value in self._below(n, count)]
 
-    def units(self, n: int, count: int) -> list[int]:
-        """``count`` integers independent and uniform in Z_n*: from 1 to n-1 with no factor in common with n."""
+    def units(self, n: int, count: int) -> list[mpz]:
+        """``count`` numbers independent and uniform in Z_n*: from 1 to n-1 with no factor in common with n."""
         if n < 2:
             raise CryptoError(f"Z_n* needs a modulus of at least 2, got {n}.", remedy="Pass the key's modulus.")
         modulus = mpz(n)
@@ -120,7 +122,7 @@ class Stream:
             if not all_units(drawn, modulus):
                 drawn = [value for value in drawn if gmpy2.gcd(value, modulus) == 1]
             found += drawn
-        return [int(value) for value in found]
+        return found
 
     def uint64(self, count: int) -> npt.NDArray[np.uint64]:
         """``count`` uniform 64-bit words, shape [count], the same on machines of either byte order."""

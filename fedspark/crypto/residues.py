@@ -19,7 +19,7 @@ def product(values: Iterable[mpz], modulus: mpz) -> mpz:
     """The product of all values modulo ``modulus``; 1 of none."""
     result = mpz(1)
     for value in values:
-        result = result * (value % modulus) % modulus
+        result = result * value % modulus
     return result
 
 
@@ -28,10 +28,10 @@ def batch_inverse(modulus: int, values: Sequence[int]) -> list[mpz]:
 
     Raises CryptoError if a value has no inverse.
     """
-    n = mpz(modulus)
+    n, numbers = mpz(modulus), [mpz(value) for value in values]
     before = [mpz(1)]
-    for value in values:
-        before.append(before[-1] * value % n)
+    for number in numbers:
+        before.append(before[-1] * number % n)
     try:
         inverse = gmpy2.invert(before[-1], n)
     except ZeroDivisionError:
@@ -39,10 +39,10 @@ def batch_inverse(modulus: int, values: Sequence[int]) -> list[mpz]:
             f"One of {len(values)} numbers has a factor in common with the modulus and no inverse.",
             remedy="Draw blinds with Stream.units(); check received columns when they arrive.",
         ) from None
-    inverses = [mpz(0)] * len(values)
-    for row in range(len(values) - 1, -1, -1):
+    inverses = [mpz(0)] * len(numbers)
+    for row in range(len(numbers) - 1, -1, -1):
         inverses[row] = inverse * before[row] % n
-        inverse = inverse * values[row] % n
+        inverse = inverse * numbers[row] % n
     return inverses
 
 

@@ -20,7 +20,7 @@ rows, and so test at most as many as it announced, rounded up by padding.
 | key | host -> guest | n, bits, H'(n, e, run, i)^d for i = 1..8 | | |
 | tags | host -> guest | BLAKE2b-96(run, id, H(id)^d), dummies random; sorted in each bucket | host | 12 |
 | blinded | guest -> host | y = H(id) r^e, r uniform in Z_n*; then dummies uniform in Z_n* | guest | bits / 8 |
-| signed | host -> guest | y^d in the same order, released after (y^d)^e = y was checked | guest | bits / 8 |
+| signed | host -> guest | y^d in the same order, released after their product was checked | guest | bits / 8 |
 | matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
 | result | guest -> host | {rows} of the intersection | | |
 
@@ -83,11 +83,15 @@ def blind_bucket(public: RsaPublic, key: bytes, hashes: Residues, padded: int) -
 
 
 def unblind_bucket(public: RsaPublic, key: bytes, hashes: Residues, signed: Residues) -> Values:
-    """uint8[rows, bits/8]: H(id)^d = s / r for the real rows; CryptoError unless (s / r)^e = H(id) for every one."""
+    """uint8[rows, bits/8]: H(id)^d = s / r for the real rows; CryptoError unless (s / r)^e = H(id) for every one,
+    screened by 16 random subsets that the host cannot foresee (``rsa.check_signatures``).
+    """
     r = draw_blinds(public, key, hashes)
     signatures = rsa.unblind(public, signed[: len(r)], rsa.batch_inverse(public.n, r))
-    rsa.check_signatures(public, hashes, signatures)
-    return rsa.to_array(public, signatures)
+    unblinded = rsa.to_array(public, signatures)
+    subsets = Stream(derive(key, "subsets", content_digest([unblinded.tobytes()])))
+    rsa.check_signatures(public, hashes, signatures, subsets)
+    return unblinded
 
 
 # ---- part tasks: what travels to an executor, and what runs there ---------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedspark.crypto import rsa
+from fedspark.crypto import constant_time, rsa
 from fedspark.crypto.randomness import Stream, derive
 from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError
@@ -47,17 +48,125 @@ def test_the_hash_tells_contexts_and_the_cut_before_the_id_apart(rsa_key):
     assert len({rsa.full_domain_hash(rsa_key.public, context, [text])[0] for context, text in pairs}) == len(pairs)
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_one_faulty_power_among_many_releases_nothing(rsa_key, monkeypatch, half):
+def with_faults(monkeypatch, faults):
+    """Multiply the CRT halves of some rows: faults[row] = (factor mod p, factor mod q)."""
     honest = rsa.power_pairs
 
     def faulty(values, first, second):
         for row, (a, b) in enumerate(honest(values, first, second)):
-            yield (a + (half == 0), b + (half == 1)) if row == 2 else (a, b)
+            f, g = faults.get(row, (1, 1))
+            yield a * f % first[1], b * g % second[1]
 
     monkeypatch.setattr(rsa, "power_pairs", faulty)
-    with pytest.raises(CryptoError, match="nothing was released"):
-        rsa.sign(rsa_key, [2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("rows", [1, 2, 30])
+def test_one_faulty_half_of_a_power_releases_nothing_and_is_named(rsa_key, monkeypatch, half, rows):
+    with_faults(monkeypatch, {rows - 1: (2, 1) if half == 0 else (1, 2)})
+    with pytest.raises(CryptoError, match=rf"power in row {rows - 1} came out wrong and nothing was released"):
+        rsa.sign(rsa_key, range(2, 2 + rows))
+
+
+def test_several_faulty_powers_release_nothing(rsa_key, monkeypatch):
+    with_faults(monkeypatch, {1: (3, 1), 2: (5, 1), 4: (1, 7)})
+    with pytest.raises(CryptoError, match="row 1 came out wrong and nothing was released"):
+        rsa.sign(rsa_key, range(2, 10))
+
+
+def test_a_number_that_is_no_unit_does_not_hide_the_fault_of_another_row(rsa_key, monkeypatch):
+    values = [2, int(rsa_key.p) * 3, 5]
+    assert [pow(int(s), 65537, rsa_key.public.n) for s in rsa.sign(rsa_key, values)] == values
+    with_faults(monkeypatch, {2: (2, 1)})  # modulo p the product of the values is 0, whatever row 2 is
+    with pytest.raises(CryptoError, match="row 2 came out wrong and nothing was released"):
+        rsa.sign(rsa_key, values)
+
+
+def test_a_fault_in_the_check_itself_releases_nothing(rsa_key, monkeypatch):
+    monkeypatch.setattr(rsa, "product", lambda values, n: mpz(len(list(values)) + int(values[0])))
+    with pytest.raises(CryptoError, match="The check of private RSA powers came out wrong and nothing was released"):
+        rsa.sign(rsa_key, [2, 3])
+
+
+def test_faults_that_cancel_pass_the_signer_and_not_the_receiver(rsa_key, monkeypatch):
+    inverse = pow(9, -1, int(rsa_key.p))
+    with_faults(monkeypatch, {1: (9, 1), 3: (inverse, 1)})
+    signatures = rsa.sign(rsa_key, range(2, 8))
+    with pytest.raises(CryptoError, match="signature in row 1"):
+        rsa.check_signatures(rsa_key.public, range(2, 8), signatures)
+
+
+@pytest.fixture(scope="module")
+def many(rsa_key) -> tuple[list[mpz], list[mpz]]:
+    """Enough rows to be screened by subsets, and their signatures."""
+    values = rsa.full_domain_hash(rsa_key.public, b"many", [str(i) for i in range(1100)])
+    return values, rsa.sign(rsa_key, values)
+
+
+def test_right_signatures_pass_the_subsets_without_a_check_of_rows(rsa_key, many, monkeypatch):
+    monkeypatch.setattr(rsa, "_wrong_row", None)
+    rsa.check_signatures(rsa_key.public, *many, subsets=stream("subsets"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1023, 1024, 1100])
+def test_one_corrupted_signature_among_few_or_many_is_refused_with_its_row(rsa_key, many, rows):
+    values, signatures = (column[:rows] for column in many)
+    signatures[rows // 2] ^= 1 << 7
+    with pytest.raises(CryptoError, match=f"row {rows // 2} does not belong"):
+        rsa.check_signatures(rsa_key.public, values, signatures, stream("subsets"))
+
+
+@pytest.mark.parametrize("order", ["large", "two"])
+def test_answers_shifted_by_factors_that_cancel_are_refused(rsa_key, many, order):
+    n, p, q = rsa_key.public.n, int(rsa_key.p), int(rsa_key.q)
+    root_of_one = (p * pow(p, -1, q) - q * pow(q, -1, p)) % n  # -1 mod p, 1 mod q: only who knows p and q has it
+    t = root_of_one if order == "two" else 12345
+    values, signatures = list(many[0]), list(many[1])
+    signatures[5] = signatures[5] * t % n
+    signatures[900] = signatures[900] * pow(t, -1, n) % n
+    assert rsa.product(signatures, mpz(n)) == rsa.product(many[1], mpz(n))
+    with pytest.raises(CryptoError, match="row 5 does not belong"):
+        rsa.check_signatures(rsa_key.public, values, signatures, stream("subsets"))
+
+
+def test_answers_in_swapped_rows_are_refused(rsa_key, many):
+    values, signatures = many
+    with pytest.raises(CryptoError, match="row 0 does not belong"):
+        rsa.check_signatures(rsa_key.public, values, signatures[1::-1] + signatures[2:], stream("subsets"))
+
+
+def test_a_value_that_is_no_unit_hides_nothing_from_the_subsets(rsa_key, many):
+    values = [*many[0], *[mpz(rsa_key.p)] * 40]  # in all 16 subsets
+    signatures = [*many[1], *rsa.sign(rsa_key, values[-40:])]
+    rsa.check_signatures(rsa_key.public, values, signatures, stream("subsets"))
+    only_mod_p = (1 + rsa_key.q * int(pow(int(rsa_key.q), -1, int(rsa_key.p)))) % rsa_key.public.n  # 2 mod p, 1 mod q
+    signatures[3] = signatures[3] * only_mod_p % rsa_key.public.n
+    with pytest.raises(CryptoError, match="row 3 does not belong"):
+        rsa.check_signatures(rsa_key.public, values, signatures, stream("subsets"))
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_subset_products_are_the_products_of_the_rows_whose_bit_is_set(data):
+    n = mpz(data.draw(st.integers(2, 10**9)))
+    values = data.draw(st.lists(st.integers(0, 10**9), max_size=20))
+    rows_in = data.draw(st.binary(min_size=len(values), max_size=len(values)))
+    expected = [
+        math.prod(v for v, byte in zip(values, rows_in, strict=True) if byte >> bit & 1) % n for bit in range(7, -1, -1)
+    ]
+    assert [product % n for product in rsa._subset_products(n, values, rows_in)] == expected
+
+
+def test_without_openssl_every_number_is_the_same(rsa_key, many, monkeypatch):
+    def numbers() -> list[object]:
+        values, signatures = many
+        rsa.check_signatures(rsa_key.public, values, signatures, stream("subsets"))
+        r = stream("r").units(rsa_key.public.n, 30)
+        return [rsa.blind(rsa_key.public, values[:30], r), rsa.sign(rsa_key, values[:30]), rsa.prove(rsa_key, b"run")]
+
+    expected = numbers()
+    monkeypatch.setattr(constant_time, "fastest", constant_time.GmpPowers)
+    assert numbers() == expected
 
 
 def test_only_numbers_from_1_to_n_minus_1_are_signed(rsa_key):
@@ -181,4 +290,5 @@ def test_a_3072_bit_key_signs(rsa_key):
     key = RsaKey.generate(stream("3072"), 3072)
     (signature,) = rsa.sign(key, [mpz(7)])
     assert pow(int(signature), 65537, key.public.n) == 7
+    rsa.check_signatures(key.public, [7], [signature])
     assert rsa.to_array(key.public, [signature]).shape == (1, 384)

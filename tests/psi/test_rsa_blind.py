@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from fedspark.crypto import rsa
+from fedspark.crypto.randomness import Stream, derive
 from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError, FedsparkError, Mismatch, PeerError, PolicyRefused
 from fedspark.exchange.columns import pack_values
@@ -179,3 +180,18 @@ def test_a_faulty_private_power_is_never_released(monkeypatch: pytest.MonkeyPatc
     assert isinstance(error, CryptoError)
     assert "nothing was released" in error.message
     assert "signed" not in tags_sent(federation)
+
+
+def test_a_bucket_with_answers_that_are_shifted_against_each_other_is_not_unblinded():
+    key = RsaKey.generate(Stream(derive(bytes(32), "shifted")))
+    public, secret = key.public, bytes(32)
+    hashes = rsa.full_domain_hash(public, b"run", [f"id {i}" for i in range(1100)])
+    blinded = rsa.from_array(public, rsa_blind.blind_bucket(public, secret, hashes, 1105))
+    signed = rsa.sign(key, blinded)
+    assert (
+        rsa_blind.unblind_bucket(public, secret, hashes, signed) == rsa.to_array(public, rsa.sign(key, hashes))
+    ).all()
+    signed[1] = signed[1] * 3 % public.n
+    signed[1090] = signed[1090] * pow(3, -1, public.n) % public.n
+    with pytest.raises(CryptoError, match="row 1 does not belong"):
+        rsa_blind.unblind_bucket(public, secret, hashes, signed)
