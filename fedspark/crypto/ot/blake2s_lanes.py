@@ -2,7 +2,7 @@
 
 Numba compiles a loop over lanes ten times slower and to slower code than these forty lines ask for directly. LLVM
 lowers vectors of 16 words to whatever the machine has (AVX-512, AVX2, SSE, NEON), with the same bits everywhere.
-Import it through ``kernels_numba`` only.
+``prefetch`` is beside it because numba has none. Import it through ``kernels_numba`` only.
 """
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call"
 
@@ -71,6 +71,23 @@ def compress(typingctx, states, message, block, length, last):
         for i in range(8):
             mixed = builder.xor(h[i], builder.xor(v[i], v[i + 8]))
             builder.store(mixed, builder.gep(state_at, [ir.Constant(_WORD, i)]), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def prefetch(typingctx, words, index):
+    """Ask for the cache line of ``words[index]`` (flat, 64 bits each), without waiting for it."""
+    signature = types.void(words, types.int64)
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        form = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
+        instruction = builder.module.declare_intrinsic("llvm.prefetch", [place.type], form)
+        builder.call(instruction, [place, flag(0), flag(3), flag(1)])  # to read, to keep, data
         return context.get_dummy_value()
 
     return signature, generate

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
-from fedspark.crypto.ot.blake2s_lanes import IV, LANES, compress
+from fedspark.crypto.ot.blake2s_lanes import IV, LANES, compress, prefetch
 
 name = "numba"
 
@@ -191,6 +191,12 @@ def _hash_decoded(table, positions, selected, dense, codes, planes, label, hashe
     row, byte = np.zeros(width, np.uint64), _U64(255)
     for first in range(0, n, LANES):
         count = min(LANES, n - first)
+        for i in range(first + LANES, min(first + 2 * LANES, n)):  # the next ones' rows, while these are hashed
+            for h in range(3):
+                start = np.int64(positions[i, h]) * width
+                for line in range(start, start + width, 8):
+                    prefetch(table, line)
+                prefetch(table, start + width - 1)
         for lane in range(count):
             i = first + lane
             a, b, c = positions[i, 0], positions[i, 1], positions[i, 2]

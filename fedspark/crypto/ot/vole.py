@@ -121,15 +121,23 @@ class Streams:
         parameters = self._parameters
         depth, padded = parameters.field_bits, 64 * parameters.words
         blocks = -(-parameters.rows // _ROWS_PER_BLOCK)
-        total = np.zeros((padded, 2 * blocks), np.uint64) if with_sum else None
-        planes = np.zeros((depth, padded, 2 * blocks), np.uint64)
+        total = np.empty((padded, 2 * blocks), np.uint64) if with_sum else None
+        planes = np.empty((depth, padded, 2 * blocks), np.uint64)
+        planes[:, parameters.width :] = 0
+        if total is not None:
+            total[parameters.width :] = 0
+        halves = [np.empty((1 << bits, 2 * blocks), np.uint64) for bits in range(depth)]
         for j, rows in enumerate(self._rows(label, blocks)):
-            for plane in planes:
-                np.bitwise_xor.reduce(rows[1::2], axis=0, out=plane[j])
-                if total is not None or len(rows) > 2:
-                    rows = rows[0::2] ^ rows[1::2]
-            if total is not None:
-                total[j] = rows[0]
+            for plane, half in zip(planes, reversed(halves), strict=True):
+                even, odd = rows[0::2], rows[1::2]
+                if len(odd) == 2:  # a reduction copies first
+                    np.bitwise_xor(odd[0], odd[1], out=plane[j])
+                else:
+                    np.bitwise_xor.reduce(odd, axis=0, out=plane[j])
+                if len(half) > 1:
+                    rows = np.bitwise_xor(even, odd, out=half)
+                elif total is not None:
+                    np.bitwise_xor(even[0], odd[0], out=total[j])
         return total, planes.reshape(depth * padded, 2 * blocks)
 
     def _rows(self, label: BucketLabel, blocks: int) -> Iterator[Words]:
