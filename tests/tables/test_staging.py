@@ -145,6 +145,32 @@ def test_an_empty_table_passes_and_says_so(bench):
     assert bench.snapshot() == {"key": [], "id.id": [], "x.age": []}
 
 
+def test_a_table_is_cut_into_chunks_of_bounded_size(bench):
+    bench.stage({"id": [f"p{n}" for n in range(25)], "age": list(range(25))}, chunk_rows=10)
+    assert sum(rows for _, rows in bench.chunks.files) == 25
+    assert max(rows for _, rows in bench.chunks.files) == 10
+    assert bench.snapshot()["x.age"] == [float(key[1:]) for key in bench.snapshot()["key"]]
+
+
+def test_a_table_of_many_columns_is_staged_in_batches_that_memory_holds(bench):
+    columns = {f"x{k}": [float(k), float(k) + row] for row, k in enumerate(range(1, 801), 1)}
+    card = bench.stage({"id": ["a", "b"], **columns})
+    assert len(card.features) == 800
+    assert bench.snapshot()["x.x800"] == [800.0, 1600.0]
+
+
+def test_rows_that_come_in_another_order_and_other_files_have_the_same_checksum(bench):
+    people = {"id": [f" p{n}" for n in range(50)], "age": list(range(50))}
+    first = bench.stage(people, chunk_rows=7)
+    for part in range(3):
+        rows = {name: values[part::3][::-1] for name, values in people.items()}
+        pq.write_table(pa.table(rows), bench.directory / f"part-{part}.parquet")
+    second = bench.stage_conf(ParquetTable(path=str(bench.directory / "part-*.parquet"), id="id"))
+    assert first.checksum == second.checksum
+    people["age"][1] = 2
+    assert bench.stage(people).checksum != first.checksum
+
+
 def test_a_table_to_be_scored_may_hold_one_person(bench):
     card = bench.stage("id,age\np1,3\n", training=False)
     assert card.constant == ("age",)
