@@ -129,6 +129,7 @@ def _start_peer(case: Case, stack: contextlib.ExitStack) -> tuple[str, Callable[
 def _worker(side: Side, case: str) -> Iterator[Callable[[], Round]]:
     command = [side.python, "-m", "benchmarks.worker", side.module]
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", **os.environ, **_ONE_THREAD, "PYTHONPATH": str(CHECKOUT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles all that it imports
     process = subprocess.Popen(
         command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -12,8 +12,10 @@ second run changes nothing.
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,6 +106,22 @@ def _guarded(function: PartFunction, context: Any, part: int) -> Any:
         return _Failed(error)
 
 
+_settled = 0
+
+
+def _settle() -> None:
+    """Take what this worker has imported out of the garbage collector's sight.
+
+    Spark's workers collect garbage after every task, and going through modules that never become garbage takes longer
+    than many a task.
+    """
+    global _settled
+    if len(sys.modules) != _settled:
+        _settled = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
 class SparkRunner:
     """One Spark task per part. ``session`` is called at the first use, so that a run that needs no Spark starts
     none.
@@ -123,6 +141,7 @@ class SparkRunner:
         def counted(part: int) -> Any:
             result = task(part)
             finished.add(1)
+            _settle()
             return result
 
         stop = threading.Event()
