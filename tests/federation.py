@@ -104,7 +104,7 @@ class Federation:
             party_conf=self._party_conf(name),
             label="run",
             id=self._sessions[name].run_id,
-            workspace=Workspace(self.files(name), "runs/test/test/run", f"{self.files(name).url}/tables"),
+            workspace=Workspace(self.files(name), "runs/test/test/run"),
             mailbox=Mailbox(self.exchange, "test/test/run", self._sessions[name], waiting),
             runner=self._runner(),
             progress=Progress(name, quiet=True),
@@ -181,7 +181,7 @@ class Federation:
             {
                 "party": name,
                 "identity": "env:UNUSED",
-                "workspace": {"files": self.files(name).url, "tables": f"{self.files(name).url}/tables"},
+                "workspace": {"files": self.files(name).url},
                 "exchange": {"url": self.exchange.url},
                 "peers": {p.name: identity_text(p.identity) for p in self.roster.others(self.roster[name])},
                 "policy": {"min_training_rows": 2, "min_distinct_scores": 1, **self._policy.get(name, {})},

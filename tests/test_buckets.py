@@ -110,7 +110,7 @@ def runner(request: pytest.FixtureRequest) -> PartRunner:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(StoreRef(f"file://{tmp_path}/files"), "runs/1", f"file://{tmp_path}/tables")
+    return Workspace(StoreRef(f"file://{tmp_path}/files"), "runs/1")
 
 
 def written(workspace: Workspace) -> dict[str, bytes]:

@@ -142,7 +142,7 @@ def test_the_places_of_three_machines_are_valid_in_the_party_file(walk):
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **yaml.safe_load(block.text)}))
         party = load_party(path)
         assert party.exchange.url == "s3://joint-bucket/credit"
-        assert party.workspace.tables.startswith("s3a://")
+        assert party.workspace.files.startswith("s3://")
 
 
 @pytest.mark.spark

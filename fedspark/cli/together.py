@@ -66,7 +66,7 @@ def missing_models(party: PartyConf, pipeline: PipelineConf) -> Iterator[str]:
         if not isinstance(step, PredictOptions) or step.model_run is None:
             continue
         trained_by = step.model_pipeline or pipeline.pipeline
-        folder = Workspace.at(StoreRef(party.workspace.files), "", pipeline.project, trained_by, step.model_run)
+        folder = Workspace.at(StoreRef(party.workspace.files), pipeline.project, trained_by, step.model_run)
         path = local_path(folder.url(f"steps/{step.model}/{_MODEL}"))
         if path is not None and not path.exists():
             yield (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_mapping
@@ -74,7 +74,6 @@ def _identity(value: Any, info: ValidationInfo) -> Any:
 
 
 StoreUrl = Annotated[Text, AfterValidator(_store_url)]
-TablesUrl = Annotated[str, AfterValidator(lambda text, info: _url(text, info) if text else text)]
 SecretReference = Annotated[
     str, AfterValidator(_reference), Field(json_schema_extra={"pattern": REFERENCE_PATTERN, "minLength": 5})
 ]
@@ -85,19 +84,10 @@ _OPTIONS = "Settings of the object store (endpoint, region, ...); a secret among
 class WorkspaceConf(Model):
     """My private place: no other party may reach it."""
 
-    files: StoreUrl = Field(description="Seeds, checkpoints and part files: path or URL (file, s3, gs, az).")
-    tables: TablesUrl = Field(
-        default="", description="Tables that Spark stages: path or Spark's own URL; `files`/tables when that is a path."
+    files: StoreUrl = Field(
+        description="Seeds, checkpoints, staged tables and part files: path or URL (file, s3, gs, az)."
     )
     options: dict[Text, Setting] = Field(default={}, description=_OPTIONS)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tables_beside_files(cls, data: Any) -> Any:
-        files = as_mapping(data).get("files")
-        if isinstance(files, str) and "tables" not in data and scheme(files) in ("", "file"):
-            return {**data, "tables": files.rstrip("/") + "/tables"}
-        return data
 
 
 class ExchangeConf(Model):
@@ -233,15 +223,10 @@ def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
 def _place_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
     workspace = as_mapping(data.get("workspace"))
     shared = as_mapping(data.get("exchange")).get("url")
-    for key in ("files", "tables"):
-        mine = workspace.get(key)
-        if mine and isinstance(mine, str) and isinstance(shared, str) and contains(shared, mine):
-            rule = "must not lie in the shared place exchange.url: other parties can reach it"
-            yield Finding(("workspace", key), rule, mine)
-    files, staged = workspace.get("files"), workspace.get("tables")
-    if data.get("tables") and not staged and isinstance(files, str) and scheme(files) not in ("", "file"):
-        rule = "is required: this party has tables, and `files` is not a path that Spark could use too"
-        yield Finding(("workspace", "tables"), rule, hint="For example s3a://bucket/prefix.")
+    mine = workspace.get("files")
+    if mine and isinstance(mine, str) and isinstance(shared, str) and contains(shared, mine):
+        rule = "must not lie in the shared place exchange.url: other parties can reach it"
+        yield Finding(("workspace", "files"), rule, mine)
 
 
 def _peer_findings(data: Mapping[str, Any]) -> Iterable[Finding]:

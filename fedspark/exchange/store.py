@@ -274,8 +274,7 @@ def _build(ref: StoreRef) -> Store:
         raise StoreError(
             f"{url} cannot be used here: HDFS has no put that fails when the name is taken, "
             "so a message could be overwritten.",
-            remedy="Use s3://, gs://, az:// or a mounted directory (file:///...); HDFS is fine as the 'tables' URL of "
-            "a workspace.",
+            remedy="Use s3://, gs://, az:// or a mounted directory (file:///...). Tables may be read from HDFS.",
         )
     raise ConfigError(
         f"The store URL {ref.url!r} has the unknown scheme {scheme!r}.",

@@ -70,7 +70,7 @@ def place_of(party: PartyConf, pipeline: PipelineConf, label: str) -> Place:
     folder = f"{pipeline.project}/{pipeline.pipeline}/{label}"
     files = StoreRef(party.workspace.files, tuple(sorted(party.workspace.options.items())), base)
     exchange = StoreRef(party.exchange.url, tuple(sorted(party.exchange.options.items())), base)
-    workspace = Workspace.at(files, party.workspace.tables, pipeline.project, pipeline.pipeline, label)
+    workspace = Workspace.at(files, pipeline.project, pipeline.pipeline, label)
     return Place(workspace, StatusBoard(files, f"status/{folder}"), exchange, folder)
 
 

@@ -1,9 +1,9 @@
-"""A party's private place: seeds, checkpoints, prepared, aligned and result parts of its runs."""
+"""A party's private place: seeds, checkpoints, staged tables, prepared, aligned and result parts of its runs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fedspark.exchange.store import Store, StoreRef
@@ -14,22 +14,20 @@ class Workspace:
     """The part of a private store that belongs to one run.
 
     Travels in task closures: it holds references only. ``ref`` points at the store that driver and executors share,
-    ``prefix`` is this run's folder in it, ``tables`` the Spark URL under which staged tables of this run lie.
+    ``prefix`` is this run's folder in it.
     """
 
     ref: StoreRef
     prefix: str
-    tables: str
 
     @classmethod
-    def at(cls, ref: StoreRef, tables: str, project: str, pipeline: str, label: str) -> Workspace:
-        """The folder of one run; ``tables`` is where the party stages tables."""
-        folder = f"{project}/{pipeline}/{label}"
-        return cls(ref, f"runs/{folder}", f"{tables.rstrip('/')}/{folder}")
+    def at(cls, ref: StoreRef, project: str, pipeline: str, label: str) -> Workspace:
+        """The folder of one run."""
+        return cls(ref, f"runs/{project}/{pipeline}/{label}")
 
     def of_run(self, project: str, pipeline: str, label: str) -> Workspace:
         """The folder of another run in the same store, to read what it left."""
-        return replace(self, prefix=f"runs/{project}/{pipeline}/{label}", tables="")
+        return self.at(self.ref, project, pipeline, label)
 
     @property
     def store(self) -> Store:

@@ -58,7 +58,6 @@ def test_lines_that_are_commented_out_are_valid_too(example):
     path.write_text(text)
     party = load_party(path)
     assert party.exchange.options["secret_access_key"] == "env:EXCHANGE_SECRET"
-    assert party.workspace.tables == "s3a://my-bucket/tables"
     table = party.tables["patients"]
     assert isinstance(table, CsvTable)
     assert set(CsvTable.model_fields) == table.model_fields_set

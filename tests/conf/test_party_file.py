@@ -23,7 +23,6 @@ def test_relative_places_begin_at_the_directory_of_the_file(write, party_text, t
     assert party.path == path
     assert party.directory == tmp_path
     assert party.workspace.files == f"file://{tmp_path}/work/hospital"
-    assert party.workspace.tables == f"file://{tmp_path}/work/hospital/tables"
     assert party.exchange.url == f"file://{tmp_path}/exchange"
     assert party.table("patients").path == f"{tmp_path}/data/*.csv"
 
@@ -37,11 +36,10 @@ def test_the_environment_does_not_change_what_is_loaded(write, party_text, monke
 
 
 def test_urls_stay_as_they_are(write, party_text):
-    text = party_text.replace("files: work/hospital", "files: s3://bucket/a/\n  tables: hdfs://name/b")
+    text = party_text.replace("files: work/hospital", "files: s3://bucket/a/")
     text = text.replace("url: exchange", "url: memory://shared").replace("path: data/*.csv", "path: s3a://b/*.csv")
     party = load_party(write(text))
     assert party.workspace.files == "s3://bucket/a"
-    assert party.workspace.tables == "hdfs://name/b"
     assert party.exchange.url == "memory://shared"
     assert party.table("patients").path == "s3a://b/*.csv"
 
@@ -147,8 +145,8 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
         ("url: exchange", "url: file://tmp/x", "exchange.url: must have three slashes"),
         ("url: exchange", "url: ''", "exchange.url: "),
         ("url: exchange", "url: ./work", "workspace.files: must not lie in the shared place"),
-        ("files: work/hospital", "files: s3://b/x", "workspace.tables: is required: this party has tables"),
-        ("files: work/hospital", "file: x", "workspace.file: unknown key; valid here: files, tables, options."),
+        ("files: work/hospital", "files: w\n  tables: x", "workspace.tables: unknown key; valid here: files, options."),
+        ("files: work/hospital", "file: x", "workspace.file: unknown key; valid here: files, options."),
         ("  laboratory:", "  hospital:", "peers.hospital: is this party itself"),
         ("  laboratory:", f"  clinic: {identity_text(KEY)}\n  laboratory:", "has the same identity key as clinic"),
         ("laboratory: ed25519:", "laboratory: ed25519:x", "peers.laboratory: is not a public identity key"),

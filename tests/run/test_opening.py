@@ -38,7 +38,6 @@ def test_a_label_becomes_a_folder_at_every_place_of_the_run(example, label):
     place = place_of(example.party("hospital"), example.pipeline(), label)
     folder = f"breast-cancer/demo/{label}"
     assert (place.prefix, place.workspace.prefix, place.status.prefix) == (folder, f"runs/{folder}", f"status/{folder}")
-    assert place.workspace.tables.endswith(f"work/hospital/tables/{folder}")
     assert place.workspace.url("report.html").endswith(f"work/hospital/runs/{folder}/report.html")
 
 

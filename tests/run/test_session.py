@@ -203,7 +203,7 @@ def test_a_java_that_does_not_start_is_told_in_one_line_with_the_remedy(builder)
 
 @pytest.fixture
 def workspace() -> Workspace:
-    return Workspace(StoreRef(f"memory://session-{next(_numbers)}"), "runs/1", "")
+    return Workspace(StoreRef(f"memory://session-{next(_numbers)}"), "runs/1")
 
 
 class ElsewhereSession(FakeSession):
