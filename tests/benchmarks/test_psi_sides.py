@@ -25,4 +25,4 @@ def test_with_csv_files_the_guest_writes_the_common_ids(tmp_path: Path):
     psi_ot.prepare("crypto", {**CONFIG, "csv": csv})()
     shared = set(ids("guest", 300)) & set(ids("host", 300))
     assert len(shared) == common(300)
-    assert set(psi_ot.read_csv(csv["result"])) == shared
+    assert set(psi_ot.read_csv(csv["result"]).to_pylist()) == shared
