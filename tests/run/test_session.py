@@ -161,6 +161,33 @@ def test_a_local_master_runs_this_interpreter_and_its_settings_give_way_to_the_p
     assert builder.settings["spark.driver.host"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("master", "given", "cores", "serial"),
+    [
+        ("local", "", 8, True),
+        ("local[2,3]", "", 8, True),
+        ("local[*]", "-Xss4m", 2, True),
+        ("local[*]", "", 4, False),
+        ("local[16]", "", 16, False),
+        ("local[1]", "-XX:+UseZGC", 8, False),
+    ],
+)
+def test_few_threads_get_the_collector_of_least_work_unless_one_was_chosen(
+    builder, monkeypatch, master, given, cores, serial
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    start_session(party(master, driver_extraJavaOptions=given), "test")
+    options = builder.settings["spark.driver.extraJavaOptions"].split()
+    assert ("-XX:+UseSerialGC" in options) is serial
+    assert set(given.split()) <= set(options)
+
+
+def test_a_collector_that_the_environment_chooses_stays_the_only_one(builder, monkeypatch):
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UseParallelGC")
+    start_session(party(), "test")
+    assert "UseSerialGC" not in builder.settings["spark.driver.extraJavaOptions"]
+
+
 def test_a_python_that_somebody_set_stays(builder, monkeypatch):
     monkeypatch.setenv("PYSPARK_PYTHON", "/opt/python")
     start_session(party(), "test")
