@@ -16,6 +16,10 @@ from fedspark.errors import ConfigError
 from fedspark.party import Party, Role, Roster
 
 _NEEDS_ARBITER = ("vertical_lr",)
+_HIDING = (
+    ("reveal", "count", "nobody knows whom to train on"),
+    ("result", "guest", "hosts do not know whom to train on"),
+)
 
 
 class Parties(Model):
@@ -81,6 +85,7 @@ class PipelineConf(Model):
         yield from _name_findings(as_list(data.get("steps")))
         yield from _step_findings(as_list(data.get("steps")))
         yield from _arbiter_findings(data)
+        yield from _count_findings(data)
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -134,12 +139,23 @@ def _arbiter_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
             return
 
 
+def _count_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    hosts = as_list(as_mapping(data.get("parties")).get("hosts"))
+    for index, step in enumerate(as_list(data.get("steps"))):
+        if len(hosts) > 1 and as_mapping(step).get("reveal") == "count":
+            rule = f"must be people with {len(hosts)} hosts: what all of them share cannot be counted pair by pair"
+            yield Finding(("steps", index, "reveal"), rule, "count", hint="Make a pipeline with each host.")
+
+
 class _Seen:
-    """What the steps so far have made: loaded tables, intersected tables, models."""
+    """What the steps so far have made: loaded tables, intersected tables (and of which why nobody, or not everybody,
+    has the rows), models.
+    """
 
     def __init__(self) -> None:
         self.tables: list[str] = []
         self.aligned: list[str] = []
+        self.hidden: dict[str, str] = {}
         self.models: list[str] = []
 
 
@@ -164,6 +180,11 @@ def _one_step(step: Mapping[str, Any], seen: _Seen) -> Iterator[Finding]:
         if table in seen.aligned:
             yield Finding(("table",), f"table {table!r} is intersected already")
         seen.aligned.append(table)
+        for key, value, why in _HIDING:
+            if step.get(key) == value:
+                seen.hidden.setdefault(table, f"has {key}: {value}, so {why}")
+    if kind == "train" and isinstance(table, str) and table in seen.hidden:
+        yield Finding(("table",), f"the psi step on {table!r} {seen.hidden[table]}", table)
     if kind == "train" and isinstance(table, str) and table in seen.tables:
         rule = "is not intersected by an earlier psi step; intersected so far"
         yield from _known(("table",), table, seen.aligned, rule)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
-from fedspark.conf.model import Label, Name
+from fedspark.conf.model import Finding, Label, Name
 from fedspark.conf.options.psi import PsiSettings
 
 
@@ -23,3 +24,12 @@ class PredictOptions(PsiSettings):
     model_pipeline: Name | None = Field(
         default=None, description="Pipeline of that run, of the same project; without it, this pipeline."
     )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
+        yield from super().findings(data)
+        if data.get("result") == "guest":
+            rule = "must be both: hosts compute their part of the scores, so they have to know whom to score"
+            yield Finding(("result",), rule, "guest")
+        if data.get("reveal") == "count":
+            yield Finding(("reveal",), "must be people: nobody can be scored who is only counted", "count")

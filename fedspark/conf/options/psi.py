@@ -19,19 +19,34 @@ class PsiSettings(Model):
     step: str
     name: Name
     table: Name
-    protocol: Literal["rsa", "ecdh", "ot"] = Field(
+    protocol: Literal["rsa", "ecdh", "ot", "auto"] = Field(
         default="rsa",
-        description="Protocol of the intersection: rsa (blind signatures), ecdh (Diffie-Hellman on Curve25519) or ot "
-        "(oblivious transfer extension; the fastest).",
+        description="Protocol of the intersection: rsa (blind signatures), ecdh (Diffie-Hellman on Curve25519), ot "
+        "(oblivious transfer extension; the fastest), or auto, which looks at the sizes of the tables and says why.",
     )
     key_bits: KeyBits | None = Field(
         default=None,
-        description=f"Size of the RSA key in bits, {RSA_BITS} if not said. Only protocol rsa has one.",
+        description=f"Size of the RSA key in bits, {RSA_BITS} if not said. Only protocol rsa has one; with auto it "
+        "counts when rsa is chosen.",
     )
     field_bits: Literal[1, 2, 4] | None = Field(
         default=None,
         description=f"Bits of a field element, {OT_FIELD_BITS} if not said: 4 sends least, 1 computes least. Only "
-        "protocol ot has one.",
+        "protocol ot has one; with auto it counts when ot is chosen.",
+    )
+    result: Literal["both", "guest"] = Field(
+        default="both",
+        description="Who learns the result: both (guest and hosts) or the guest alone. Training and scoring need both.",
+    )
+    reveal: Literal["people", "count"] = Field(
+        default="people",
+        description="What the result is: who the common people are, or only how many (protocol ecdh, one host). A "
+        "count aligns nobody, so it serves no later step.",
+    )
+    join: Literal["inner", "left"] = Field(
+        default="inner",
+        description="Which rows the guest keeps: those of common people, or with left also all its others, whose "
+        "columns of the hosts are null. Hosts learn nothing more, and training uses common people only.",
     )
     bucket_rows: int = Field(
         default=65536,
@@ -46,18 +61,34 @@ class PsiSettings(Model):
         """A default that is written out and one that is left out are the same pipeline."""
         if not isinstance(data, dict):
             return data
-        key, default = {"rsa": ("key_bits", RSA_BITS), "ot": ("field_bits", OT_FIELD_BITS)}.get(
-            str(data.get("protocol", "rsa")), ("", None)
-        )
-        return {**data, key: default} if key and data.get(key) is None else data
+        may_run = _may_run(data)
+        defaults = {"rsa": ("key_bits", RSA_BITS), "ot": ("field_bits", OT_FIELD_BITS)}
+        said = [defaults[protocol] for protocol in may_run if protocol in defaults]
+        return {**data, **{key: default for key, default in said if data.get(key) is None}}
 
     @classmethod
     def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
-        protocol, bits, field_bits = data.get("protocol", "rsa"), data.get("key_bits"), data.get("field_bits")
-        if protocol != "rsa" and bits is not None:
-            yield Finding(("key_bits",), f"belongs to protocol rsa; {protocol} has keys of one size", bits)
-        if protocol != "ot" and field_bits is not None:
-            yield Finding(("field_bits",), f"belongs to protocol ot; {protocol} has no such field", field_bits)
+        bits, field_bits = data.get("key_bits"), data.get("field_bits")
+        protocol, may_run = data.get("protocol", "rsa"), _may_run(data)
+        counts = data.get("reveal") == "count"
+        used = "ecdh" if counts and protocol == "auto" else protocol
+        if "rsa" not in may_run and bits is not None:
+            yield Finding(("key_bits",), f"belongs to protocol rsa; {used} has keys of one size", bits)
+        if "ot" not in may_run and field_bits is not None:
+            yield Finding(("field_bits",), f"belongs to protocol ot; {used} has no such field", field_bits)
+        if counts and protocol in ("rsa", "ot"):
+            rule = f"must be ecdh (or auto) with reveal: count; {protocol} cannot count people without showing them"
+            yield Finding(("protocol",), rule, protocol)
+        if counts and data.get("join") == "left":
+            yield Finding(("join",), "must be inner with reveal: count, which keeps no rows", "left")
+
+
+def _may_run(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The protocols of which one will run."""
+    protocol = str(data.get("protocol", "rsa"))
+    if protocol == "auto":
+        return ("ecdh",) if data.get("reveal") == "count" else ("rsa", "ecdh", "ot")
+    return (protocol,)
 
 
 class PsiOptions(PsiSettings):
