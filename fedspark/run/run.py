@@ -92,14 +92,23 @@ class Run:
     # ---- part tasks ----------------------------------------------------------------------------------------------
 
     def parts(
-        self, title: str, function: PartFunction, parts: Parts, context: Any, *, rows: int | None = None
+        self,
+        title: str,
+        function: PartFunction,
+        parts: Parts,
+        context: Any,
+        *,
+        rows: int | None = None,
+        of: int | None = None,
+        buckets: int = 1,
     ) -> list[Any]:
         """``function(context, part)`` for every part, as tasks of this party's runner; small results in part order.
 
-        ``parts`` is how many there are, or which of them to do now: a wave. ``rows`` is what these parts hold.
+        ``parts`` is how many there are, or which of them to do now: a wave, and ``of`` says how many there are in all.
+        ``rows`` is what all of them hold and ``buckets`` what each has, for progress.
         """
         numbers = range(parts) if isinstance(parts, int) else parts
-        with self.progress.phase(title, len(numbers), rows) as done:
+        with self.progress.phase(title, numbers, rows, of=of, buckets=buckets) as done:
             return self.runner.run(function, numbers, context, done)
 
     # ---- messages ------------------------------------------------------------------------------------------------
@@ -126,7 +135,8 @@ class Run:
 
     def receive(self, tag: str, sender: Party, *, round: int = 0, first: int = 0) -> Incoming:
         """The verified message, whose parts count from ``first`` on; waits for it, or ends with NotReady."""
-        return self.mailbox.receive(self.address(tag, sender=sender, round=round), first)
+        with self.progress.timed(f"wait for {sender.name}"):
+            return self.mailbox.receive(self.address(tag, sender=sender, round=round), first)
 
     def send_parts(
         self,
@@ -139,10 +149,12 @@ class Run:
         *,
         round: int = 0,
         rows: int | None = None,
+        of: int | None = None,
+        buckets: int = 1,
         meta: dict[str, Any] | None = None,
     ) -> list[Any]:
-        """Let part tasks write the parts of a message (all, or a wave: see ``parts``), then commit it; returns their
-        small JSON results in part order.
+        """Let part tasks write the parts of a message (all, or a wave: see ``parts``, also for what is told to
+        progress), then commit it; returns their small JSON results in part order.
 
         Receipts and results are stored before the manifest is written: after a restart they are read back, never
         recomputed.
@@ -151,7 +163,8 @@ class Run:
         outgoing = self.mailbox.outgoing(address, 0 if isinstance(parts, int) else parts.start)
 
         def write() -> dict[str, Any]:
-            pairs = self.parts(title, partial(_send_part, function, outgoing), parts, context, rows=rows)
+            task = partial(_send_part, function, outgoing)
+            pairs = self.parts(title, task, parts, context, rows=rows, of=of, buckets=buckets)
             return {"receipts": [receipt.to_json() for receipt, _ in pairs], "results": [result for _, result in pairs]}
 
         record = self.once(_sent(tag, to, round), write)

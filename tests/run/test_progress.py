@@ -73,6 +73,70 @@ def test_a_short_phase_and_a_quiet_one_write_nothing():
     assert stream.getvalue() == ""
 
 
+def wave(progress: Progress, clock: Clock, title: str, parts: range, seconds: float, rows: int, buckets: int) -> None:
+    with progress.phase(title, parts, rows, of=12, buckets=buckets) as done:
+        for count in range(1, len(parts) + 1):
+            clock.now += seconds
+            done(count)
+
+
+def test_waves_of_two_phases_that_alternate_read_as_two_long_phases():
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream=stream, clock=clock)
+    for start in range(0, 12, 3):
+        wave(progress, clock, "make tables", range(start, start + 3), 1.0, 12 << 20, 16)
+        wave(progress, clock, "match ids", range(start, start + 3), 0.5, 12_000, 16)
+    assert stream.getvalue().splitlines() == [
+        # 5.5 s since it began, of which it worked 4; what is left takes its turns with the other phase, too.
+        "make tables: 4 of 12 parts, 64 of 192 buckets, 4,194,304 rows, 1.0 M rows/s, 11.0 s left",
+        "match ids: 4 of 12 parts, 64 of 192 buckets, 4,000 rows, 2,000 rows/s, 10.0 s left",
+        "make tables: 8 of 12 parts, 128 of 192 buckets, 8,388,608 rows, 1.0 M rows/s, 5.5 s left",
+        "match ids: 8 of 12 parts, 128 of 192 buckets, 8,000 rows, 2,000 rows/s, 5.0 s left",
+        "make tables: 12 of 12 parts, 192 of 192 buckets, 12,582,912 rows, 1.0 M rows/s, in 12.0 s",
+        "match ids: 12 of 12 parts, 192 of 192 buckets, 12,000 rows, 2,000 rows/s, in 6.0 s",
+    ]
+
+
+def test_a_wave_whose_parts_end_all_at_once_says_so_when_the_last_line_is_old():
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream=stream, clock=clock)
+    for start in range(0, 12, 4):
+        with progress.phase("sign", range(start, start + 4), of=12):
+            clock.now += 20.0
+    assert stream.getvalue().splitlines() == [
+        "sign: 4 of 12 parts, 40.0 s left",
+        "sign: 8 of 12 parts, 20.0 s left",
+        "sign: 12 of 12 parts, in 1 min",
+    ]
+
+
+def test_what_an_earlier_process_has_done_counts_as_done_but_not_for_the_rate():
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream=stream, clock=clock)
+    wave(progress, clock, "sign", range(8, 10), 3.0, 1200, 1)
+    wave(progress, clock, "sign", range(10, 12), 3.0, 1200, 1)
+    assert stream.getvalue().splitlines() == [
+        "sign: 10 of 12 parts, 1,000 rows, 33 rows/s, 6.0 s left",
+        "sign: 12 of 12 parts, 1,200 rows, 33 rows/s, in 12.0 s since the restart",
+    ]
+    assert [(spent.title, spent.rows) for spent in progress.times()] == [("sign", 400)]
+
+
+def test_the_seconds_and_rows_of_every_phase_of_a_step_are_added_up():
+    clock = Clock()
+    progress = Progress(clock=clock, quiet=True)
+    progress.step = "psi"
+    for start in range(0, 12, 5):
+        parts = range(start, min(start + 5, 12))
+        wave(progress, clock, "sign", parts, 1.0, 1001, 1)
+        with progress.timed("wait for shop"):
+            clock.now += 2.0
+    spent = [(one.title, one.seconds, one.rows) for one in progress.times()]
+    assert spent == [("sign", 12.0, 1001), ("wait for shop", 6.0, None)]
+    progress.step = "train"
+    assert progress.times() == []
+
+
 def test_a_phase_that_fails_does_not_say_that_it_is_done():
     clock, stream = Clock(), io.StringIO()
 
