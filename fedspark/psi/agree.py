@@ -22,12 +22,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedspark.conf import PolicyConf
+from fedspark.conf.options.psi import PsiSettings
 from fedspark.crypto.randomness import derive
 from fedspark.errors import Mismatch, PolicyRefused, TableError, Tampered
 from fedspark.exchange.mailbox import Incoming
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi.align import Source
+from fedspark.psi.choose import check_announced
 from fedspark.psi.sizes import Plan, Wave, affordable_part_rows, make_plan
 from fedspark.run import Run
 
@@ -83,6 +86,7 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
     for party in others:
         sizes[party.name] = Size.from_json(run.receive("size", party).json(), party)
 
+    check_announced(run, {name: size.rows for name, size in sizes.items()})
     _refuse_many(run, sizes)
     for party in others:
         run.send("nonce", party, {"nonce": nonce.hex()})
@@ -158,6 +162,17 @@ def refuse_few(run: Run, rows: int) -> None:
         raise PolicyRefused(
             f"{rows:,} people are common to all parties; this party's limit {name} is {limit:,}.",
             remedy=f"Check that all sides use the same kind of id, or lower policy.{name} in the party file.",
+        )
+
+
+def refuse_untold(run: Run, options: PsiSettings) -> None:
+    """PolicyRefused, before anything is sent, when a host asks for a smallest intersection that it could not check."""
+    limit, default = run.party_conf.policy.min_intersection, PolicyConf().min_intersection
+    if options.result == "guest" and run.me.name != run.roster.guest.name and limit > default:
+        raise PolicyRefused(
+            f"Step {run.step_name} tells the result to the guest only (result: guest), so this party could not check "
+            f"its limit min_intersection, which is {limit:,}.",
+            remedy="Agree on result: both, or leave policy.min_intersection out of the party file.",
         )
 
 
