@@ -1,5 +1,6 @@
 """Tables: one file per kind of source, and the staging that turns a source into the snapshot that all later steps read.
 
-``staging.stage`` is the way in. A snapshot is Parquet with the columns ``key`` (normalised id), ``id.<column>`` (ids as
-read), ``label`` and ``x.<feature>``; ``card.TableCard`` says what is in it.
+``staging.stage`` is the way in. A snapshot is Parquet chunks in the private store (``chunks.Chunks``) with the columns
+``key`` (normalised id), ``id.<column>`` (ids as read, where they are not the key), ``label`` and ``x.<feature>``;
+``card.TableCard`` says what is in it. ``sink``, ``chunks``, ``metrics`` and ``normal_form`` run in tasks, without Spark.
 """
