@@ -2,5 +2,5 @@
 
 ``staging.stage`` is the way in. A snapshot is Parquet chunks in the private store (``chunks.Chunks``) with the columns
 ``key`` (normalised id), ``id.<column>`` (ids as read, where they are not the key), ``label`` and ``x.<feature>``;
-``card.TableCard`` says what is in it. ``sink``, ``chunks``, ``metrics`` and ``normal_form`` run in tasks, without Spark.
+``card.TableCard`` tells of it. ``sink``, ``chunks``, ``metrics`` and ``normal_form`` run in tasks, Spark not imported.
 """
