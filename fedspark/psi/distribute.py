@@ -114,8 +114,8 @@ def distribute(run: Run, source: Source, plan: Plan) -> PartFiles:
     def prepare() -> int:
         mine = plan.rows[run.me.name]
         run.parts("hash ids", scatter, len(groups), scattering, rows=mine)
-        gathering = Gathering(scattering, files, run.me.name)
-        gathered = run.parts("sort ids into buckets", gather, plan.parts, gathering, rows=mine)
+        gathering, each = Gathering(scattering, files, run.me.name), plan.buckets_per_part
+        gathered = run.parts("sort ids into buckets", gather, plan.parts, gathering, rows=mine, buckets=each)
         _refuse_repeats(source, gathered)
         return sum(part.rows for part in gathered)
 

@@ -28,7 +28,7 @@ from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import Mismatch, PeerError
 from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
-from fedspark.party import Party
+from fedspark.party import Party, Role
 from fedspark.psi.agree import receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, finish, part_files
 from fedspark.psi.sizes import Plan, Wave, lagged
@@ -222,7 +222,8 @@ def join_and_tell(run: Run, source: Source, plan: Plan, prepared: PartFiles, pla
     rows = total(run, "psi/rows", "align rows", join_part, plan, joining)
     refuse_few(run, rows)
     for host in run.roster.hosts:
-        run.send_parts("matched", host, "tell the result", tell_part, plan.parts, (joining, host.name), rows=rows)
+        title = _titled(run, "tell the result", host)
+        run.send_parts("matched", host, title, tell_part, plan.parts, (joining, host.name), rows=plan.rows[host.name])
         run.send("result", host, {"rows": rows})
     return finish(run, source, plan, joining.aligned, rows)
 
@@ -251,18 +252,28 @@ def run_context(run: Run) -> bytes:
 
 def total(run: Run, name: str, title: str, function: Callable[[Any, int], int], plan: Plan, context: Any) -> int:
     """Sum of what the part tasks return, computed once per run."""
-    return run.once(name, lambda: sum(run.parts(title, function, plan.parts, context, rows=plan.rows[run.me.name])))
+    rows, buckets = plan.rows[run.me.name], plan.buckets_per_part
+    return run.once(name, lambda: sum(run.parts(title, function, plan.parts, context, rows=rows, buckets=buckets)))
 
 
 def send_wave(
-    run: Run, tag: str, to: Party, title: str, function: SendFunction, plan: Plan, wave: Wave, make: Callable[[], Any]
+    run: Run,
+    tag: str,
+    to: Party,
+    title: str,
+    function: SendFunction,
+    plan: Plan,
+    wave: Wave,
+    make: Callable[[], Any],
+    *,
+    whose: Party | None = None,
 ) -> None:
-    """Let part tasks write one wave of a message per row; ``make`` gives their context, and is not called when all of
-    them have run before: what it would read may be gone by then.
+    """Let part tasks write one wave of a message per row (of ``whose`` rows, by default ours); ``make`` gives their
+    context, and is not called when all of them have run before: what it would read may be gone by then.
     """
     context = None if run.sent(tag, to, round=wave.number) else make()
-    rows = plan.rows_in(run.me.name, wave)
-    run.send_parts(tag, to, wave.title(title), function, wave.parts, context, round=wave.number, rows=rows)
+    whole = {"rows": plan.rows[(whose or run.me).name], "of": plan.parts, "buckets": plan.buckets_per_part}
+    run.send_parts(tag, to, _titled(run, title, to), function, wave.parts, context, round=wave.number, **whole)
 
 
 def ask_and_match(
@@ -291,11 +302,17 @@ def _same(context: Any) -> Any:
     return context
 
 
+
+
+def _titled(run: Run, title: str, peer: Party) -> str:
+    """What work with one peer is called: with several hosts, each is a phase of its own."""
+    return title if len(run.roster.hosts) == 1 or peer.role is not Role.HOST else f"{title}, {peer.name}"
 def _match_wave(
     run: Run, plan: Plan, host: Party, wave: Wave, function: Callable[[Any, int], int], make: Callable[[], Any]
 ) -> None:
     def match() -> int:
-        rows = plan.rows_in(run.me.name, wave)
-        return sum(run.parts(wave.title("match ids"), function, wave.parts, make(), rows=rows))
+        rows, buckets = plan.rows[run.me.name], plan.buckets_per_part
+        title = _titled(run, "match ids", host)
+        return sum(run.parts(title, function, wave.parts, make(), rows=rows, of=plan.parts, buckets=buckets))
 
     run.once(f"psi/matched-{host.name}/{wave.number:04d}", match)

@@ -34,10 +34,6 @@ class Wave:
     of: int
     parts: range
 
-    def title(self, text: str) -> str:
-        """The heading of work on this wave."""
-        return text if self.of == 1 else f"{text}, wave {self.number + 1} of {self.of}"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,10 +59,6 @@ class Plan:
         count = max(1, min(MAX_WAVES, self.parts // WAVE_PARTS))
         starts = [self.parts * number // count for number in range(count + 1)]
         return [Wave(number, count, range(*starts[number : number + 2])) for number in range(count)]
-
-    def rows_in(self, party: str, wave: Wave) -> int:
-        """About how many rows of ``party`` lie in the parts of a wave."""
-        return self.rows[party] * len(wave.parts) // self.parts
 
     def buckets_of(self, part: int) -> range:
         """The consecutive buckets of one part."""
