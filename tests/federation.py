@@ -25,6 +25,7 @@ from fedspark.conf import PartyConf, PipelineConf, party_from, pipeline_from
 from fedspark.exchange import hello as documents
 from fedspark.exchange.handshake import Session
 from fedspark.exchange.mailbox import Mailbox, Waiting
+from fedspark.exchange.seal import SealKeys
 from fedspark.exchange.signed import raw_public_key
 from fedspark.exchange.store import StoreRef
 from fedspark.party import Party, Roster, identity_text
@@ -59,6 +60,7 @@ class Federation:
         policy: Mapping[str, Mapping[str, Any]] | None = None,
         seed: str = "seed",
         patience: float = PATIENCE_SECONDS,
+        keep_messages: bool = True,  # most tests look at what was sent
     ) -> None:
         self.base = base
         self._root = f"memory://federation-{next(_numbers)}" if base is None else f"file://{base}"
@@ -72,7 +74,7 @@ class Federation:
         self.roster = Roster(
             tuple(Party(p.name, p.role, raw_public_key(self._identities[p.name])) for p in self.pipeline.roster())
         )
-        self._policy = policy or {}
+        self._policy, self._keep_messages = policy or {}, keep_messages
         self._failed = threading.Event()
         self._sessions = self._handshake()
 
@@ -111,6 +113,7 @@ class Federation:
             status=StatusBoard(self.files(name), "status/test/test/run"),
             _seed=self._secret("seed", name),
             _session=self._spark,
+            _own_keys=SealKeys(self._secret("own mac", name), self._secret("own enc", name)),
         ).at(step)
 
     def objects(self, ref: StoreRef) -> dict[str, bytes]:
@@ -182,7 +185,7 @@ class Federation:
                 "party": name,
                 "identity": "env:UNUSED",
                 "workspace": {"files": self.files(name).url},
-                "exchange": {"url": self.exchange.url},
+                "exchange": {"url": self.exchange.url, "keep_messages": self._keep_messages},
                 "peers": {p.name: identity_text(p.identity) for p in self.roster.others(self.roster[name])},
                 "policy": {"min_training_rows": 2, "min_distinct_scores": 1, **self._policy.get(name, {})},
             },

@@ -94,6 +94,10 @@ class ExchangeConf(Model):
     """The place that all parties share and through which all messages go."""
 
     url: StoreUrl = Field(description="Path or URL (file, s3, gs, az) of the shared place.")
+    keep_messages: bool = Field(
+        default=False,
+        description="Keep the sealed parts of our messages per row when they were read. Signed manifests always stay.",
+    )
     options: dict[Text, Setting] = Field(default={}, description=_OPTIONS)
 
 

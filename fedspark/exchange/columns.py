@@ -21,8 +21,10 @@ def pack_values(name: str, values: Values) -> bytes:
     return _write(name, values_array(values))
 
 
-def unpack_values(data: bytes, name: str, rows: int, width: int) -> Values:
-    """uint8[rows, width] as sent by a peer; Mismatch when column, type or number of rows is another."""
+def unpack_values(data: bytes, name: str, rows: int | None, width: int) -> Values:
+    """uint8[rows, width] as sent by a peer; Mismatch when column, type or number of rows is another. Without ``rows``
+    any number will do, and the caller checks it.
+    """
     return values_of(_read(data, name, pa.binary(width), rows))
 
 
@@ -78,7 +80,7 @@ class _Pieces:
     def close(self) -> None: ...
 
 
-def _read(data: bytes, name: str, kind: pa.DataType, rows: int) -> pa.Array:
+def _read(data: bytes, name: str, kind: pa.DataType, rows: int | None) -> pa.Array:
     try:
         with pa.ipc.open_stream(pa.BufferReader(data)) as reader:
             table = reader.read_all()
@@ -90,7 +92,7 @@ def _read(data: bytes, name: str, kind: pa.DataType, rows: int) -> pa.Array:
     column = table.column(0)
     if column.type != kind:
         raise _refused(name, f"its type is {column.type}, not {kind}")
-    if len(column) != rows:
+    if rows is not None and len(column) != rows:
         raise _refused(name, f"it has {len(column):,} rows, and {rows:,} were agreed")
     if column.null_count:
         raise _refused(name, f"{column.null_count:,} of its values are null")

@@ -17,9 +17,12 @@ from fedspark.party import Roster
 
 
 class State(StrEnum):
-    """``VERIFIED``: signature, sizes and order hold; ``WRITING``: no manifest yet; ``REFUSED``: see the reason."""
+    """``VERIFIED``: signature, sizes and order hold; ``REMOVED``: so does the manifest's signature, but all parts are
+    gone, as a sender does when they are read; ``WRITING``: no manifest yet; ``REFUSED``: see the reason.
+    """
 
     VERIFIED = "verified"
+    REMOVED = "removed"
     WRITING = "writing"
     REFUSED = "refused"
 
@@ -28,7 +31,8 @@ class State(StrEnum):
 class Entry:
     """One message.
 
-    ``bytes`` of all its objects, manifest included; number of ``parts`` (of objects, while there is no manifest).
+    ``bytes`` of all its objects, manifest included, also of those that were removed; number of ``parts`` (of objects,
+    while there is no manifest).
     """
 
     address: Address
@@ -75,10 +79,10 @@ def list_messages(ref: StoreRef, root: str, roster: Roster, ledger: Ledger | Non
 
 
 def sum_traffic(entries: Iterable[Entry]) -> list[Traffic]:
-    """Verified messages by step, tag, sender and receiver, sorted."""
+    """Verified and removed messages by step, tag, sender and receiver, sorted."""
     sums: dict[tuple[str, str, str, str], tuple[int, int]] = {}
     for entry in entries:
-        if entry.state is State.VERIFIED:
+        if entry.state in (State.VERIFIED, State.REMOVED):
             address = entry.address
             key = (address.step, address.tag, address.sender, address.receiver)
             messages, total = sums.get(key, (0, 0))
@@ -94,6 +98,9 @@ def _entry(
         return Entry(address, total, len(found), State.WRITING)
     try:
         manifest = _open(ref, f"{folder}/{MANIFEST}", found[MANIFEST], address, roster, ledger)
+        if manifest.objects and found.keys() == {MANIFEST}:
+            total += sum(entry.size for entry in manifest.objects)
+            return Entry(address, total, len(manifest.parts), State.REMOVED)
         check_listing(manifest, found, folder)
     except PeerError as error:
         return Entry(address, total, len(found) - 1, State.REFUSED, f"{type(error).__name__}: {error.message}")

@@ -188,6 +188,16 @@ class Mailbox:
         outgoing = self.outgoing(address)
         self.commit(address, [outgoing.write(part, payload) for part, payload in enumerate(payloads)], meta)
 
+    def remove(self, address: Address) -> None:
+        """Delete the parts of a message of ours that its receiver has read. The manifest stays: it says what was sent,
+        and that it was sent.
+        """
+        self._sender_keys(address)
+        store, manifest = self._ref.open(), self._manifest_name(address)
+        for name, _ in store.list(self._folder(address)):
+            if name != manifest:
+                store.delete(name)
+
     # ---- receiving -----------------------------------------------------------------------------------------------
 
     def receive(self, address: Address, first: int = 0) -> Incoming:

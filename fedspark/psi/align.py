@@ -88,6 +88,11 @@ class PartFiles:
     def read(self, part: int) -> BucketFile:
         return BucketFile(self.workspace.read(self.pattern.format(part=part)))
 
+    def remove(self, parts: Iterable[int]) -> None:
+        """Delete the files of these parts, where there are any."""
+        for part in parts:
+            self.workspace.store.delete(self.workspace.name(self.pattern.format(part=part)))
+
     def write(self, part: int, tables: Iterable[pa.Table]) -> None:
         """Create-only; writing the same again is a no-op, so a task may run twice."""
         self.workspace.keep(self.pattern.format(part=part), write_buckets(tables))
@@ -101,8 +106,10 @@ def part_files(run: Run, kind: str) -> PartFiles:
 # ---- align: keep the rows of common people --------------------------------------------------------------------------
 
 
-def finish(run: Run, source: Source, plan: Plan, aligned: PartFiles, rows: int) -> Alignment:
-    """Store what the intersection left, for later steps."""
+def finish(
+    run: Run, source: Source, plan: Plan, aligned: PartFiles, rows: int, spent: Sequence[PartFiles]
+) -> Alignment:
+    """Store what the intersection left, for later steps, and remove part files that nobody asks for any more."""
     alignment = Alignment(
         table=source.name,
         parts=plan.parts,
@@ -113,6 +120,8 @@ def finish(run: Run, source: Source, plan: Plan, aligned: PartFiles, rows: int) 
         files=aligned.pattern,
     )
     run.once("psi/alignment", alignment.to_json)
+    for files in spent:
+        files.remove(range(plan.parts))
     return alignment
 
 

@@ -202,7 +202,7 @@ def write_part(gathering: Gathering, part: int, table: pa.Table) -> Gathered:
     padded = plan.padded[gathering.me]
     digests = values_of(table["digest"])
     order = digest_order(digests)
-    table, digests = table.take(pa.array(order)), digests[order]
+    table, digests = table.take(pa.array(order)), np.take(digests, order, axis=0)
     repeated = np.flatnonzero((digests[1:] == digests[:-1]).all(axis=1)) + 1
     if len(repeated):
         return Gathered(table.num_rows, len(repeated), table["key"].take(repeated[:EXAMPLES]).to_pylist())

@@ -88,12 +88,16 @@ def draw_blind(key: bytes, hashes: Hashes) -> Scalar:
     return Scalar.draw_invertible(Stream(derive(key, "blind", content_digest([hashes.tobytes()]))))
 
 
-def blind_bucket(key: bytes, hashes: Hashes, padded: int) -> Points:
-    """uint8[padded, 32]: a H(id) row by row, then dummies made alike from random hashes."""
+def with_dummies(key: bytes, hashes: Hashes, padded: int) -> Hashes:
+    """uint8[padded, 64]: the hashes of one bucket, then random ones, which nobody's id has."""
     count = padded - len(hashes)
     random = Stream(derive(key, "dummy", content_digest([hashes.tobytes()]))).bytes(HASH_BYTES * count)
-    every = np.concatenate([hashes, np.frombuffer(random, np.uint8).reshape(count, HASH_BYTES)])
-    return multiply(map_to_curve(every), draw_blind(key, hashes))
+    return np.concatenate([hashes, np.frombuffer(random, np.uint8).reshape(count, HASH_BYTES)])
+
+
+def blind_bucket(key: bytes, hashes: Hashes, padded: int) -> Points:
+    """uint8[padded, 32]: a H(id) row by row, then dummies made alike from random hashes."""
+    return multiply(map_to_curve(with_dummies(key, hashes, padded)), draw_blind(key, hashes))
 
 
 def evaluate(points: Points, b: Scalar) -> Points:
@@ -226,8 +230,8 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     for wave in plan.waves:
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, b, order))
         make = partial(_evaluating, run, pair, b, wave)
-        send_wave(run, "evaluated", peer, "evaluate", evaluate_part, plan, wave, make)
-    return hear_and_keep(run, source, pair, order)
+        send_wave(run, "evaluated", peer, "evaluate ids", evaluate_part, plan, wave, make, whose=peer)
+    return hear_and_keep(run, source, pair, order, ["tags", "evaluated"])
 
 
 def _matching(run: Run, pair: Pair, host: Party, wave: Wave, places: PartFiles) -> Matching:

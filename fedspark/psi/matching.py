@@ -225,12 +225,12 @@ def join_and_tell(run: Run, source: Source, plan: Plan, prepared: PartFiles, pla
         title = _titled(run, "tell the result", host)
         run.send_parts("matched", host, title, tell_part, plan.parts, (joining, host.name), rows=plan.rows[host.name])
         run.send("result", host, {"rows": rows})
-    return finish(run, source, plan, joining.aligned, rows)
+    return finish(run, source, plan, joining.aligned, rows, [prepared, *places.values()])
 
 
-def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles) -> Alignment:
+def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles, answers: Sequence[str]) -> Alignment:
     """The host's end: keep the rows whose tags the guest marks; PolicyRefused below this party's ``min_intersection``,
-    when the guest already knows the result.
+    when the guest already knows the result. The messages ``answers``, of every wave, were read then, and are removed.
     """
     peer, plan = run.roster.guest, pair.plan
     keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), part_files(run, "aligned"))
@@ -242,7 +242,10 @@ def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles) -> Ali
             remedy="Do not use the alignment: the two sides would not have the same rows. Ask the guest.",
         )
     refuse_few(run, rows)
-    return finish(run, source, plan, keeping.aligned, rows)
+    for wave in plan.waves:
+        for tag in answers:
+            run.remove_read(tag, peer, round=wave.number)
+    return finish(run, source, plan, keeping.aligned, rows, [pair.prepared, order])
 
 
 def run_context(run: Run) -> bytes:
@@ -285,9 +288,12 @@ def ask_and_match(
     asking: Mapping[Party, Any],
     match_part: Callable[[Any, int], int],
     matching: Callable[[Party, Wave], Any],
+    spent: Mapping[Party, Sequence[PartFiles]] | None = None,
 ) -> None:
     """The guest's waves: send every host its message per row (``asking`` has the context of each), and find our rows
     in the answer to the wave before (``matching`` waits for it and gives the context): so all parties have work.
+
+    A wave that is answered was read: its message is removed, and so are the part files ``spent`` on it.
     """
     for wave, last in lagged(plan.waves):
         for host, context in asking.items():
@@ -296,17 +302,20 @@ def ask_and_match(
         for host in asking:
             if last is not None:
                 _match_wave(run, plan, host, last, match_part, partial(matching, host, last))
+                run.remove_read(tag, host, round=last.number)
+                for files in (spent or {}).get(host, ()):
+                    files.remove(last.parts)
+
+
+def _titled(run: Run, title: str, peer: Party) -> str:
+    """What work with one peer is called: with several hosts, each is a phase of its own."""
+    return title if len(run.roster.hosts) == 1 or peer.role is not Role.HOST else f"{title}, {peer.name}"
 
 
 def _same(context: Any) -> Any:
     return context
 
 
-
-
-def _titled(run: Run, title: str, peer: Party) -> str:
-    """What work with one peer is called: with several hosts, each is a phase of its own."""
-    return title if len(run.roster.hosts) == 1 or peer.role is not Role.HOST else f"{title}, {peer.name}"
 def _match_wave(
     run: Run, plan: Plan, host: Party, wave: Wave, function: Callable[[Any, int], int], make: Callable[[], Any]
 ) -> None:

@@ -33,8 +33,9 @@ room for 1024 ids at least.
 
 A pad masks one table. So tables are made from the digests alone, stored create-only in the guest's workspace, and only
 what is stored there is masked; whoever would mask another (a lost or edited workspace) gets an error before anything is
-sent. Pads are functions of seeds and bucket; everything else that is random comes from the sender's run under a label
-of pair, purpose, part, bucket and content. A task that runs twice writes the same bytes.
+sent. They are removed when the host has answered; what was sent is never made again. Pads are functions of seeds and
+bucket; everything else that is random comes from the sender's run under a label of pair, purpose, part, bucket and
+content. A task that runs twice writes the same bytes.
 
 Memory of a guest's task, beside the interpreter's own, at the largest part (16 buckets of 65536 ids): 320 MiB with 2
 field bits, 460 with 1 (measured); a host's task takes less. Wide tables get smaller parts, see
@@ -156,8 +157,10 @@ def mask_part(masking: Masking, outgoing: Outgoing, part: int) -> tuple[Receipt,
     with_kernels = kernels.suited(pair.plan.rows[pair.guest])
     digests = pair.digests(part)
     labels = [pair.label(part, index) for index in range(len(digests))]
-    made = (encode(parameters, label, rows, with_kernels) for label, rows in zip(labels, digests, strict=True))
-    tables = _stored(masking.tables, part, np.concatenate(list(made)))
+    made = np.empty((len(labels), parameters.rows, parameters.row_bytes), np.uint8)
+    for place, label, rows in zip(made, labels, digests, strict=True):
+        place[:] = encode(parameters, label, rows, with_kernels)
+    tables = _stored(masking.tables, part, made.reshape(-1, parameters.row_bytes))
     receiver = Receiver(parameters, masking.keys, with_kernels)
     masked, outputs = np.empty_like(tables), []
     for label, rows, table, place in zip(labels, digests, pair.split(tables), pair.split(masked), strict=True):
@@ -215,7 +218,8 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     def matching(host: Party, wave: Wave) -> Matching:
         return _matching(run, maskings[host], host, wave, places[host.name])
 
-    ask_and_match(run, plan, "table", "make tables", mask_part, maskings, match_part, matching)
+    spent = {host: [masking.tables, masking.outputs] for host, masking in maskings.items()}
+    ask_and_match(run, plan, "table", "make tables", mask_part, maskings, match_part, matching, spent)
     return join_and_tell(run, source, plan, prepared, places)
 
 
@@ -237,7 +241,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     for wave in plan.waves:
         make = partial(_tagging, run, pair, keys, wave, order)
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, make)
-    return hear_and_keep(run, source, pair, order)
+    return hear_and_keep(run, source, pair, order, ["tags"])
 
 
 def _transfer(run: Run, options: PsiSettings, plan: Plan, host: Party) -> Masking:

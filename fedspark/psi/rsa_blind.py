@@ -225,8 +225,8 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     for wave in plan.waves:
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, key, order))
         make = partial(_signing, run, pair, key, wave)
-        send_wave(run, "signed", peer, "sign ids", sign_part, plan, wave, make)
-    return hear_and_keep(run, source, pair, order)
+        send_wave(run, "signed", peer, "sign ids", sign_part, plan, wave, make, whose=peer)
+    return hear_and_keep(run, source, pair, order, ["tags", "signed"])
 
 
 def _matching(run: Run, pair: RsaPair, host: Party, wave: Wave, places: PartFiles) -> Matching:

@@ -140,6 +140,7 @@ def open_run(
         status=place.status,
         _seed=seed,
         _session=start,
+        _own_keys=_workspace_keys(identity.private_bytes_raw()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from fedspark.buckets import PartFunction, PartRunner
 from fedspark.conf import PartyConf, PipelineConf
 from fedspark.crypto.randomness import Stream, derive
+from fedspark.errors import StoreError
 from fedspark.exchange.mailbox import Address, Incoming, Mailbox, Outgoing, Receipt
+from fedspark.exchange.seal import SealKeys, seal, unseal
 from fedspark.exchange.signed import canonical_json
 from fedspark.party import Party, Role, Roster
 from fedspark.run.progress import Progress
@@ -20,6 +23,8 @@ from fedspark.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_SECRET_LIMIT = 1024
 
 Parts = int | range
 """How many parts, all of them, or a range of part numbers."""
@@ -51,6 +56,7 @@ class Run:
     status: StatusBoard
     _seed: bytes = field(repr=False)
     _session: Callable[[], SparkSession] = field(repr=False)
+    _own_keys: SealKeys = field(repr=False)
     step_name: str = ""
 
     @property
@@ -65,6 +71,23 @@ class Run:
     def at(self, step: str) -> Run:
         """The same run seen from another step."""
         return dataclasses.replace(self, step_name=step)
+
+    def aside(self, folder: str, name: str, seed: bytes) -> Run:
+        """This party at work on something that outlives the run: in a ``folder`` beside the runs, with a seed (32
+        secret bytes) and a name of its own, so that nothing it draws or leaves is the run's. It sends no messages.
+        """
+        return dataclasses.replace(self, id=name, workspace=Workspace(self.workspace.ref, folder), _seed=seed).at(name)
+
+    # ---- secrets that outlive the run, sealed to this party's identity key ---------------------------------------
+
+    def keep_secret(self, path: str, secret: bytes) -> None:
+        """Store ``secret`` under a workspace path; only this party's identity key opens it."""
+        name = self.workspace.name(path)
+        self.workspace.keep(path, seal(self._own_keys, name, 0, secret))
+
+    def read_secret(self, path: str) -> bytes:
+        """What ``keep_secret`` stored; Tampered when another key sealed it or it was changed."""
+        return unseal(self._own_keys, self.workspace.name(path), 0, self.workspace.read(path), _SECRET_LIMIT)
 
     # ---- chance: every random number comes from this run's secret seed -------------------------------------------
 
@@ -176,6 +199,14 @@ class Run:
     def sent(self, tag: str, to: Party, *, round: int = 0) -> bool:
         """Whether all parts of a message of ``send_parts`` are written, so that its tasks never run again."""
         return self.workspace.exists(self.path(f"{_sent(tag, to, round)}.json"))
+
+    def remove_read(self, tag: str, to: Party, *, round: int = 0) -> None:
+        """Delete the parts of a message of ours when an answer shows that they were read, unless the party file says
+        ``keep_messages``. Where we may not delete, they stay.
+        """
+        if not self.party_conf.exchange.keep_messages:
+            with contextlib.suppress(StoreError):
+                self.mailbox.remove(self.address(tag, receiver=to, round=round))
 
     # ---- what the step leaves for people -------------------------------------------------------------------------
 

@@ -108,5 +108,9 @@ def assert_intersection(
 
 def tags_sent(federation: Federation) -> set[str]:
     """The messages of this step that lie in the exchange, by tag."""
-    names = federation.objects(federation.exchange)
-    return {re.split(r"/psi/[0-9]{4}/", name)[1].split(".")[0] for name in names if "/psi/" in name}
+    return {message_tag(name) for name in federation.objects(federation.exchange) if "/psi/" in name}
+
+
+def message_tag(name: str) -> str:
+    """The tag of the message that an object of the exchange belongs to."""
+    return re.split(r"/psi/[0-9]{4}/", name)[1].split(".")[0]

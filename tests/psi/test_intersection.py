@@ -16,9 +16,10 @@ from fedspark.buckets import InProcessRunner
 from fedspark.crypto.randomness import Stream
 from fedspark.errors import NotReady
 from fedspark.exchange.columns import unpack_values
+from fedspark.exchange.inbox import State
 from fedspark.psi.align import Alignment
 from tests.federation import Federation
-from tests.psi.people import assert_intersection, intersect, names, options, role_of, source, staged
+from tests.psi.people import assert_intersection, intersect, message_tag, names, options, role_of, source, staged
 
 TAG_BYTES = {"rsa": 12, "ecdh": 12, "ot": 7}
 NONE_IS_ENOUGH = {name: {"min_intersection": 0} for name in ("guest", "host")}
@@ -136,6 +137,23 @@ def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes(protocol
     assert Alignment.of(broken.run("host", "psi")) == results["host"]
 
 
+def test_what_was_read_is_removed_and_its_manifest_says_what_it_was(protocol: str):
+    kept, removed = Federation(), Federation(keep_messages=False)
+    results = [intersect(federation, TABLES, 16, protocol) for federation in (kept, removed)]
+    assert results[0] == results[1]
+    assert_intersection(removed, results[1], TABLES)
+    all_of_them, left = ({m.address: m for m in f.run("guest").mailbox.messages()} for f in (kept, removed))
+    assert {a: (m.bytes, m.parts) for a, m in all_of_them.items()} == {a: (m.bytes, m.parts) for a, m in left.items()}
+    per_row = {"blinded", "table", "tags", "signed", "evaluated"}
+    for address, message in left.items():
+        assert (message.state is State.REMOVED) == (address.tag in per_row)
+    parts = [name for name in removed.objects(removed.exchange) if "/part-" in name and message_tag(name) in per_row]
+    assert parts == []
+    for name in TABLES:
+        private = removed.objects(removed.files(name))
+        assert {path.split("/psi/psi/")[1].split("/")[0] for path in private if "/part-" in path} == {"aligned"}
+
+
 def test_another_run_shares_no_tag_and_no_blinded_value(protocol: str):
     tag, values, width = {"rsa": ("blinded", 40, 256), "ecdh": ("blinded", 40, 32), "ot": ("table", 1510, 36)}[protocol]
     opened: list[dict[str, set[bytes]]] = []
@@ -169,8 +187,8 @@ def test_no_random_stream_serves_two_purposes(monkeypatch: pytest.MonkeyPatch, p
     intersect(federation, tables, 16, protocol)
     # A guest may draw its blinds again to take them off: the same content under the same label, and nothing else.
     blinds, others = {
-        "rsa": ("draw_blinds", {"blind_bucket", "sort_tags", "stream"}),
-        "ecdh": ("draw_blind", {"blind_bucket", "sort_tags", "stream"}),
+        "rsa": ("draw_blinds", {"blind_bucket", "unblind_bucket", "sort_tags", "stream"}),
+        "ecdh": ("draw_blind", {"with_dummies", "sort_tags", "stream"}),
         "ot": (None, {"start", "answer", "seal"}),
     }[protocol]
     twice = {key: places for key, places in uses.items() if len(places) > 1}

@@ -20,6 +20,7 @@ from fedspark.crypto.randomness import content_digest
 from fedspark.errors import FedsparkError, Mismatch, PeerError, StoreError
 from fedspark.exchange.columns import Values, pack_values, unpack_values
 from fedspark.psi import ot
+from fedspark.psi.align import PartFiles
 from tests.crypto.ot.reference import Reference
 from tests.federation import Federation
 from tests.psi.people import assert_intersection, intersect, names, options, role_of, source, staged, tags_sent
@@ -80,6 +81,7 @@ def test_messages_are_those_of_the_plain_generator(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(ot, "choose", choose)
     answered, finished = spied(monkeypatch, "answer"), spied(monkeypatch, "finish")
+    monkeypatch.setattr(PartFiles, "remove", lambda self, parts: None)  # to see what the run worked on
     federation = Federation()
     play(federation)
     ((_, context, *_), (receiver, _)), (_, sender) = answered[0], finished[0]
