@@ -157,7 +157,7 @@ def tag_part(tagging: Tagging, outgoing: Outgoing, part: int) -> tuple[Receipt, 
 
 def sign_part(signing: Signing, outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
     pair = signing.pair
-    blinded = _residues(pair, signing.blinded, "blinded", pair.guest, part)
+    blinded = received_residues(pair, signing.blinded, "blinded", pair.guest, part)
     signed = rsa.to_array(pair.public, rsa.sign(signing.key, blinded))
     return outgoing.write(part, pack_values("signed", signed)), None
 
@@ -166,7 +166,7 @@ def match_part(matching: Matching, part: int) -> int:
     """Find our rows among one host's tags; returns how many are there."""
     pair, mine = matching.pair, []
     padded = pair.plan.padded[pair.guest]
-    signed = _residues(pair, matching.signed, "signed", pair.host, part)
+    signed = received_residues(pair, matching.signed, "signed", pair.host, part)
     for index, ids in enumerate(pair.ids(part)):
         hashes = pair.hashes(ids)
         answers = signed[index * padded : (index + 1) * padded]
@@ -176,7 +176,8 @@ def match_part(matching: Matching, part: int) -> int:
     return find_places(pair, matching.tags, matching.places, part, mine)
 
 
-def _residues(pair: RsaPair, incoming: Incoming, tag: str, sender: str, part: int) -> Residues:
+def received_residues(pair: RsaPair, incoming: Incoming, tag: str, sender: str, part: int) -> Residues:
+    """The guest's values of one part as they came, or came back: as many as agreed, units modulo n."""
     values = unpack_values(incoming.read(part), tag, pair.plan.values_per_part(pair.guest), pair.public.width)
     with from_peer(tag, sender):
         return rsa.from_array(pair.public, values)
@@ -189,7 +190,7 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     """Intersect with every host; raises PolicyRefused, before anything is told, below this party's
     ``min_intersection``.
     """
-    bits = _allowed_bits(run, options)
+    bits = allowed_bits(run, options)
     plan = agree(run, source, value_bytes=bits // 8, bucket_rows=options.bucket_rows)
     prepared = distribute(run, source, plan)
 
@@ -211,7 +212,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     """Answer the guest; raises PolicyRefused below this party's ``min_intersection``, when the guest already knows
     the result.
     """
-    bits = _allowed_bits(run, options)
+    bits = allowed_bits(run, options)
     plan = agree(run, source, value_bytes=bits // 8, bucket_rows=options.bucket_rows)
     prepared = distribute(run, source, plan)
 
@@ -238,7 +239,8 @@ def _signing(run: Run, pair: RsaPair, key: RsaKey, wave: Wave) -> Signing:
     return Signing(pair, key, receive_parts(run, "blinded", run.roster.guest, pair.plan, wave))
 
 
-def _allowed_bits(run: Run, options: PsiSettings) -> int:
+def allowed_bits(run: Run, options: PsiSettings) -> int:
+    """The pipeline's ``key_bits``; PolicyRefused below this party's ``min_key_bits``."""
     bits, limit = options.key_bits, run.party_conf.policy.min_key_bits
     assert bits is not None, "PsiSettings fills it in for this protocol"
     if bits < limit:
