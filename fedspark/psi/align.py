@@ -49,7 +49,8 @@ class Source:
 class Alignment:
     """What an intersection leaves: ``parts`` aligned part files in our workspace, ``rows`` common people in all.
 
-    ``files`` is the pattern of their workspace paths, ``rows_by_party`` the rows of every data party's table.
+    ``files`` is the pattern of their workspace paths, ``rows_by_party`` the rows of every data party's table. Where the
+    guest keeps its other rows too (``join: left``), they lie in as many part files ``unmatched_files``, alike in form.
     JSON-able.
     """
 
@@ -60,6 +61,8 @@ class Alignment:
     rows_mine: int
     rows_by_party: dict[str, int]
     files: str
+    unmatched_rows: int = 0
+    unmatched_files: str | None = None
 
     def path(self, part: int) -> str:
         """Workspace path of one aligned part file."""
@@ -107,7 +110,13 @@ def part_files(run: Run, kind: str) -> PartFiles:
 
 
 def finish(
-    run: Run, source: Source, plan: Plan, aligned: PartFiles, rows: int, spent: Sequence[PartFiles]
+    run: Run,
+    source: Source,
+    plan: Plan,
+    aligned: PartFiles,
+    rows: int,
+    spent: Sequence[PartFiles],
+    unmatched: PartFiles | None = None,
 ) -> Alignment:
     """Store what the intersection left, for later steps, and remove part files that nobody asks for any more."""
     alignment = Alignment(
@@ -118,6 +127,8 @@ def finish(
         rows_mine=source.rows,
         rows_by_party=dict(plan.rows),
         files=aligned.pattern,
+        unmatched_rows=source.rows - rows if unmatched else 0,
+        unmatched_files=unmatched.pattern if unmatched else None,
     )
     run.once("psi/alignment", alignment.to_json)
     for files in spent:
@@ -125,14 +136,18 @@ def finish(
     return alignment
 
 
-def align_part(prepared: PartFiles, aligned: PartFiles, part: int, masks: Sequence[Mask]) -> int:
-    """Write the aligned file of one part: of every bucket the rows where its mask (bool[rows of the bucket]) is true.
+def align_part(
+    prepared: PartFiles, aligned: PartFiles, part: int, masks: Sequence[Mask], unmatched: PartFiles | None = None
+) -> int:
+    """Write the aligned file of one part: of every bucket the rows where its mask (bool[rows of the bucket]) is true,
+    and the others to ``unmatched``, if somebody wants them.
 
-    Returns the number of rows kept.
+    Returns the number of rows in the aligned file.
     """
     source = prepared.read(part)
-    kept = [source.read(index).filter(pa.array(mask)) for index, mask in enumerate(masks)]
-    if len(kept) != source.buckets:
-        raise ValueError(f"part {part} has {source.buckets} buckets, got masks for {len(kept)}")
-    aligned.write(part, kept)
-    return sum(table.num_rows for table in kept)
+    if len(masks) != source.buckets:
+        raise ValueError(f"part {part} has {source.buckets} buckets, got masks for {len(masks)}")
+    aligned.write(part, (source.read(index).filter(pa.array(mask)) for index, mask in enumerate(masks)))
+    if unmatched is not None:
+        unmatched.write(part, (source.read(index).filter(pa.array(~mask)) for index, mask in enumerate(masks)))
+    return sum(int(mask.sum()) for mask in masks)

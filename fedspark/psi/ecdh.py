@@ -26,8 +26,8 @@ result, and that goes unnoticed.
 | tags | host -> guest | BLAKE2b-96(run, bucket, id, b H(id)), dummies random; sorted in each bucket | host | 12 |
 | blinded | guest -> host | y = a H(id); then dummies a H', H' the map of a random hash | guest | 32 |
 | evaluated | host -> guest | b y in the same order | guest | 32 |
-| matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
-| result | guest -> host | {rows} of the intersection | | |
+| matched | guest -> host | whether the tag at this place is common; not sent with ``result: guest`` | host | 1 / 8 |
+| result | guest -> host | {rows} of the intersection; with ``result: guest`` {} | | |
 
 Rows of a message: the sender's or receiver's buckets, one after the other, each padded to its public size. A point
 that is not below p, not on the curve or of small order is refused on both sides, before anything is made of its
@@ -78,6 +78,7 @@ from fedspark.psi.matching import (
     write_tags,
 )
 from fedspark.psi.sizes import Wave
+from fedspark.psi.tally import Tally
 from fedspark.run import Run
 
 # ---- the mathematics, one bucket at a time --------------------------------------------------------------------------
@@ -212,10 +213,10 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
         return _matching(run, pairs[host], host, wave, places[host.name])
 
     ask_and_match(run, plan, "blinded", "blind ids", blind_part, pairs, match_part, matching)
-    return join_and_tell(run, source, plan, prepared, places)
+    return join_and_tell(run, options, source, plan, prepared, places)
 
 
-def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
+def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
     """Answer the guest; raises PolicyRefused below this party's ``min_intersection``, when the guest already knows
     the result.
     """
@@ -231,7 +232,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, b, order))
         make = partial(_evaluating, run, pair, b, wave)
         send_wave(run, "evaluated", peer, "evaluate ids", evaluate_part, plan, wave, make, whose=peer)
-    return hear_and_keep(run, source, pair, order, ["tags", "evaluated"])
+    return hear_and_keep(run, options, source, pair, order, ["tags", "evaluated"])
 
 
 def _matching(run: Run, pair: Pair, host: Party, wave: Wave, places: PartFiles) -> Matching:

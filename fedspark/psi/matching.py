@@ -7,8 +7,12 @@ are the same:
 | tag | from -> to | content | rows | bytes per row |
 |---|---|---|---|---|
 | tags | host -> guest | tags, dummies random; sorted in each bucket | host | 12, with ot 7 to 11 |
-| matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
-| result | guest -> host | {rows} of the intersection | | |
+| matched | guest -> host | whether the tag at this place is common; not sent with ``result: guest`` | host | 1 / 8 |
+| result | guest -> host | {rows} of the intersection; with ``result: guest`` {} | | |
+
+With ``result: guest`` the guest learns what it learns otherwise, and a host nothing of the intersection: neither who
+nor how many, only that the guest did not refuse it as too small. With ``join: left`` the guest keeps, beside the common
+people, its other rows; messages are the same.
 
 A host sorts by tag, so the places of its tags say nothing about its rows; only it knows which row a place belongs to.
 """
@@ -23,6 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fedspark.conf.options.psi import PsiSettings
 from fedspark.crypto.hashing import TAG_BYTES, tag96
 from fedspark.crypto.randomness import Stream, content_digest, derive
 from fedspark.errors import Mismatch, PeerError
@@ -32,6 +37,7 @@ from fedspark.party import Party, Role
 from fedspark.psi.agree import receive_parts, refuse_few
 from fedspark.psi.align import Alignment, Mask, PartFiles, Source, align_part, finish, part_files
 from fedspark.psi.sizes import Plan, Wave, lagged
+from fedspark.psi.tally import Tally
 from fedspark.run import Run, SendFunction
 
 # ---- tags of one bucket ----------------------------------------------------------------------------------------------
@@ -111,6 +117,7 @@ class Joining:
     places: dict[str, PartFiles]
     prepared: PartFiles
     aligned: PartFiles
+    unmatched: PartFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,9 @@ def write_places(places: PartFiles, part: int, found: Sequence[np.ndarray]) -> i
 
 
 def join_part(joining: Joining, part: int) -> int:
-    """Keep our rows that every host has; returns how many."""
-    return align_part(joining.prepared, joining.aligned, part, [mask for mask, _ in _joined(joining, part)])
+    """Keep our rows that every host has, and the others apart if they are wanted; returns how many have a match."""
+    masks = [mask for mask, _ in _joined(joining, part)]
+    return align_part(joining.prepared, joining.aligned, part, masks, joining.unmatched)
 
 
 def tell_part(context: tuple[Joining, str], outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
@@ -214,26 +222,56 @@ def bucket_tables(files: PartFiles, part: int, columns: Sequence[str] | None = N
 # ---- how both roles end ----------------------------------------------------------------------------------------------
 
 
-def join_and_tell(run: Run, source: Source, plan: Plan, prepared: PartFiles, places: dict[str, PartFiles]) -> Alignment:
-    """The guest's end: keep what all hosts have (``places`` by host) and tell each host; PolicyRefused, before
-    anything is told, below this party's ``min_intersection``.
+def join_and_tell(
+    run: Run, options: PsiSettings, source: Source, plan: Plan, prepared: PartFiles, places: dict[str, PartFiles]
+) -> Alignment:
+    """The guest's end: keep what all hosts have (``places`` by host) and tell each host as much as ``options.result``
+    says; PolicyRefused, before anything is told, below this party's ``min_intersection``.
     """
-    joining = Joining(plan, places, prepared, part_files(run, "aligned"))
+    unmatched = part_files(run, "unmatched") if options.join == "left" else None
+    joining = Joining(plan, places, prepared, part_files(run, "aligned"), unmatched)
     rows = total(run, "psi/rows", "align rows", join_part, plan, joining)
     refuse_few(run, rows)
     for host in run.roster.hosts:
-        title = _titled(run, "tell the result", host)
-        run.send_parts("matched", host, title, tell_part, plan.parts, (joining, host.name), rows=plan.rows[host.name])
-        run.send("result", host, {"rows": rows})
-    return finish(run, source, plan, joining.aligned, rows, [prepared, *places.values()])
+        if options.result == "both":
+            title, whose = _titled(run, "tell the result", host), plan.rows[host.name]
+            run.send_parts("matched", host, title, tell_part, plan.parts, (joining, host.name), rows=whose)
+        run.send("result", host, {"rows": rows} if options.result == "both" else {})
+    return finish(run, source, plan, joining.aligned, rows, [prepared, *places.values()], unmatched)
 
 
-def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles, answers: Sequence[str]) -> Alignment:
-    """The host's end: keep the rows whose tags the guest marks; PolicyRefused below this party's ``min_intersection``,
-    when the guest already knows the result. The messages ``answers``, of every wave, were read then, and are removed.
+def hear_and_keep(
+    run: Run, options: PsiSettings, source: Source, pair: Pair, order: PartFiles, answers: Sequence[str]
+) -> Alignment | Tally:
+    """The host's end: keep the rows whose tags the guest marks, or hear that there was a result; PolicyRefused below
+    this party's ``min_intersection``, when the guest already knows the result. The messages ``answers``, of every
+    wave, were read then, and are removed.
     """
+    plan, aligned = pair.plan, part_files(run, "aligned")
+    rows = _keep_marked(run, pair, order, aligned) if options.result == "both" else hear_nothing(run)
+    for wave in plan.waves:
+        for tag in answers:
+            run.remove_read(tag, run.roster.guest, round=wave.number)
+    if rows is not None:
+        return finish(run, source, plan, aligned, rows, [pair.prepared, order])
+    for files in (pair.prepared, order):
+        files.remove(range(plan.parts))
+    return Tally.of(source, plan, None)
+
+
+def hear_nothing(run: Run) -> None:
+    """Wait for the end of an intersection of which only the guest has the result."""
+    told = run.receive("result", run.roster.guest).json()
+    if told != {}:
+        raise Mismatch(
+            f"{run.roster.guest.name} announced {told} as the result, which it keeps by the pipeline (result: guest).",
+            remedy="Nothing of it was used. Ask the guest which fedspark version it runs.",
+        )
+
+
+def _keep_marked(run: Run, pair: Pair, order: PartFiles, aligned: PartFiles) -> int:
     peer, plan = run.roster.guest, pair.plan
-    keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), part_files(run, "aligned"))
+    keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), aligned)
     told = run.receive("result", peer).json()
     rows = total(run, "psi/rows", "align rows", keep_part, plan, keeping)
     if told != {"rows": rows}:
@@ -242,10 +280,7 @@ def hear_and_keep(run: Run, source: Source, pair: Pair, order: PartFiles, answer
             remedy="Do not use the alignment: the two sides would not have the same rows. Ask the guest.",
         )
     refuse_few(run, rows)
-    for wave in plan.waves:
-        for tag in answers:
-            run.remove_read(tag, peer, round=wave.number)
-    return finish(run, source, plan, keeping.aligned, rows, [pair.prepared, order])
+    return rows
 
 
 def run_context(run: Run) -> bytes:

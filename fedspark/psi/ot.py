@@ -25,8 +25,8 @@ one size. Transfers and seeds are fresh in every run, so runs cannot be linked.
 | seeds | guest -> host | a point and what opens all seeds but one of a tree; sizes as meta | 1 + 0 / 288 / 576 | 32 |
 | table | guest -> host | U = u + D: each bucket's table D under its pad u | about 1.25 guest | 58 / 36 / 24 |
 | tags | host -> guest | 40 + log2(pairs) bits of F(id), dummies random; sorted in each bucket | host | 7 to 11 |
-| matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
-| result | guest -> host | {rows} of the intersection | | |
+| matched | guest -> host | whether the tag at this place is common; not sent with ``result: guest`` | host | 1 / 8 |
+| result | guest -> host | {rows} of the intersection; with ``result: guest`` {} | | |
 
 Rows of a message: the sender's buckets, one after the other, each padded to its public size; a bucket of the table has
 room for 1024 ids at least.
@@ -76,6 +76,7 @@ from fedspark.psi.matching import (
     write_sorted,
 )
 from fedspark.psi.sizes import Plan, Wave
+from fedspark.psi.tally import Tally
 from fedspark.run import Run
 
 BUCKETS_PER_PART = 16
@@ -220,10 +221,10 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
 
     spent = {host: [masking.tables, masking.outputs] for host, masking in maskings.items()}
     ask_and_match(run, plan, "table", "make tables", mask_part, maskings, match_part, matching, spent)
-    return join_and_tell(run, source, plan, prepared, places)
+    return join_and_tell(run, options, source, plan, prepared, places)
 
 
-def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
+def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
     """Answer the guest; raises PolicyRefused below this party's ``min_intersection``, when the guest already knows
     the result.
     """
@@ -241,7 +242,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
     for wave in plan.waves:
         make = partial(_tagging, run, pair, keys, wave, order)
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, make)
-    return hear_and_keep(run, source, pair, order, ["tags"])
+    return hear_and_keep(run, options, source, pair, order, ["tags"])
 
 
 def _transfer(run: Run, options: PsiSettings, plan: Plan, host: Party) -> Masking:

@@ -21,8 +21,8 @@ rows, and so test at most as many as it announced, rounded up by padding.
 | tags | host -> guest | BLAKE2b-96(run, id, H(id)^d), dummies random; sorted in each bucket | host | 12 |
 | blinded | guest -> host | y = H(id) r^e, r uniform in Z_n*; then dummies uniform in Z_n* | guest | bits / 8 |
 | signed | host -> guest | y^d in the same order, released after their product was checked | guest | bits / 8 |
-| matched | guest -> host | whether the tag at this place belongs to everybody | host | 1 / 8 |
-| result | guest -> host | {rows} of the intersection | | |
+| matched | guest -> host | whether the tag at this place is common; not sent with ``result: guest`` | host | 1 / 8 |
+| result | guest -> host | {rows} of the intersection; with ``result: guest`` {} | | |
 
 Rows of a message: the sender's or receiver's buckets, one after the other, each padded to its public size.
 
@@ -62,6 +62,7 @@ from fedspark.psi.matching import (
     write_tags,
 )
 from fedspark.psi.sizes import Wave
+from fedspark.psi.tally import Tally
 from fedspark.run import Run
 
 # ---- the mathematics, one bucket at a time --------------------------------------------------------------------------
@@ -205,10 +206,10 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
         return _matching(run, pairs[host], host, wave, places[host.name])
 
     ask_and_match(run, plan, "blinded", "blind ids", blind_part, pairs, match_part, matching)
-    return join_and_tell(run, source, plan, prepared, places)
+    return join_and_tell(run, options, source, plan, prepared, places)
 
 
-def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
+def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
     """Answer the guest; raises PolicyRefused below this party's ``min_intersection``, when the guest already knows
     the result.
     """
@@ -227,7 +228,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment:
         send_wave(run, "tags", peer, "tag own ids", tag_part, plan, wave, lambda: Tagging(pair, key, order))
         make = partial(_signing, run, pair, key, wave)
         send_wave(run, "signed", peer, "sign ids", sign_part, plan, wave, make, whose=peer)
-    return hear_and_keep(run, source, pair, order, ["tags", "signed"])
+    return hear_and_keep(run, options, source, pair, order, ["tags", "signed"])
 
 
 def _matching(run: Run, pair: RsaPair, host: Party, wave: Wave, places: PartFiles) -> Matching:
