@@ -3,22 +3,26 @@ too few.
 
 | tag | from -> to | content | bytes |
 |---|---|---|---|
-| size | each data party -> each other | rows, snapshot digest, commitment to a nonce, part limit in rows | 200 |
-| nonce | each data party -> each other | the nonce | 80 |
+| size | each data party -> each other | rows, snapshot digest, commitment to a nonce, part limit in rows, shows | 220 |
+| nonce | each data party -> each other | the nonce; if both sides show them, shapes of ids | 100 to 1000 |
 
 The salt decides who is in which bucket. A party that could choose it after seeing its table, or its table after
 seeing the salt, could steer ids into one bucket; so everyone commits to table and nonce, and opens only when all
 commitments are there.
 
 Learned: every data party learns the row counts and the part limits of all others. The snapshot digest is sent under a
-key of its owner: it pins the table, and nobody else can try out which table it is.
+key of its owner: it pins the table, and nobody else can try out which table it is. Two parties whose policy
+``show_id_shapes`` allows it learn of each other which kinds of ids there are (digits, hashes, ...) in whole per cents,
+and how long they are: never an id, nor anything that fewer than 20 of the ids looked at have or lack
+(``tables.shapes``). Who does not show is shown nothing. Since messages cross, a party that says it shows and then does
+not has seen ours; it is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +35,10 @@ from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi.align import Source
 from fedspark.psi.choose import check_announced
+from fedspark.psi.looks import Looks, compare, shown_shapes
 from fedspark.psi.sizes import Plan, Wave, affordable_part_rows, make_plan
 from fedspark.run import Run
+from fedspark.tables.shapes import ShownShapes
 
 NONCE_BYTES = 32
 MAX_ROWS = 1 << 40
@@ -46,15 +52,16 @@ class Size:
     snapshot: str
     part_rows: int
     commitment: str
+    shows: bool
 
     @staticmethod
     def from_json(value: Any, sender: Party) -> Size:
         """Mismatch when a field is missing, superfluous or of another type, or a number is out of range."""
-        fields = {"rows": int, "snapshot": str, "part_rows": int, "commitment": str}
+        fields = {"rows": int, "snapshot": str, "part_rows": int, "commitment": str, "shows": bool}
         if not isinstance(value, dict) or set(value) != set(fields):
             raise _malformed("size", sender, f"fields {', '.join(sorted(fields))}")
         if any(type(value[name]) is not kind for name, kind in fields.items()):
-            raise _malformed("size", sender, "rows and part_rows as integers, snapshot and commitment as text")
+            raise _malformed("size", sender, "rows and part_rows as integers, snapshot and commitment as text, shows")
         if not 0 <= value["rows"] <= MAX_ROWS or value["part_rows"] < 1:
             raise _malformed("size", sender, f"0 <= rows <= {MAX_ROWS:,} and part_rows >= 1")
         return Size(**value)
@@ -72,7 +79,8 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
     nonce = run.subkey("nonce")
     masked = hmac.new(run.subkey("snapshot"), source.snapshot.encode(), hashlib.sha256).hexdigest()
     limit = min(part_rows or bucket_rows, affordable_part_rows(source.row_bytes, value_bytes))
-    mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit}
+    shapes = shown_shapes(run, source)
+    mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit, "shows": shapes is not None}
     mine["commitment"] = commitment(run, run.me, nonce, source.rows, masked)
     if run.once("psi/size", lambda: mine) != mine:
         raise TableError(
@@ -88,12 +96,7 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
 
     check_announced(run, {name: size.rows for name, size in sizes.items()})
     _refuse_many(run, sizes)
-    for party in others:
-        run.send("nonce", party, {"nonce": nonce.hex()})
-    nonces = {run.me.name: nonce}
-    for party in others:
-        nonces[party.name] = opened_nonce(run, party, run.receive("nonce", party).json(), sizes[party.name])
-
+    nonces = _exchange_nonces(run, others, sizes, nonce, shapes)
     plan = make_plan(
         rows={party.name: sizes[party.name].rows for party in parties},
         part_rows=[sizes[party.name].part_rows for party in parties],
@@ -107,6 +110,22 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
             remedy="Raise bucket_rows in the pipeline file, or ask whose row count is wrong.",
         )
     return plan
+
+
+def _exchange_nonces(
+    run: Run, others: Sequence[Party], sizes: Mapping[str, Size], nonce: bytes, shapes: ShownShapes | None
+) -> dict[str, bytes]:
+    """The nonces of all data parties, opened; and the shapes of ids, compared, among those who show them."""
+    outline = None if shapes is None else shapes.to_json()
+    for party in others:
+        run.send("nonce", party, {"nonce": nonce.hex(), "shapes": outline if sizes[party.name].shows else None})
+    nonces, shown = {run.me.name: nonce}, {run.me.name: shapes}
+    for party in others:
+        message, size = run.receive("nonce", party).json(), sizes[party.name]
+        nonces[party.name] = opened_nonce(run, party, message, size)
+        shown[party.name] = _told_shapes(party, message, expected=shapes is not None and size.shows)
+    compare(run, shown)
+    return nonces
 
 
 def commitment(run: Run, party: Party, nonce: bytes, rows: int, snapshot: str) -> str:
@@ -129,6 +148,13 @@ def opened_nonce(run: Run, party: Party, message: Any, size: Size) -> bytes:
             remedy="Nothing of the intersection was computed. Start a new run, and ask them which software they use.",
         )
     return nonce
+
+
+def _told_shapes(party: Party, message: Any, *, expected: bool) -> ShownShapes | None:
+    """The shapes in a message ``nonce``; Mismatch unless they are there exactly where both sides show theirs."""
+    if set(message) != {"nonce", "shapes"} or (message["shapes"] is not None) != expected:
+        raise _malformed("nonce", party, f"fields nonce and shapes, {'which are shown' if expected else 'null'}")
+    return ShownShapes.from_json(message["shapes"], party.name) if expected else None
 
 
 def receive_parts(run: Run, tag: str, sender: Party, plan: Plan, wave: Wave | None = None) -> Incoming:
@@ -161,7 +187,7 @@ def refuse_few(run: Run, rows: int) -> None:
     if rows < limit:
         raise PolicyRefused(
             f"{rows:,} people are common to all parties; this party's limit {name} is {limit:,}.",
-            remedy=f"Check that all sides use the same kind of id, or lower policy.{name} in the party file.",
+            remedy=f"{Looks.of(run).explain()} Else, policy.{name} in the party file can be lowered.",
         )
 
 

@@ -22,6 +22,7 @@ from fedspark.buckets import BucketFile, write_buckets
 from fedspark.psi.sizes import Plan
 from fedspark.run import Run, Workspace
 from fedspark.tables.chunks import Chunks
+from fedspark.tables.shapes import IdShapes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,7 +31,8 @@ Mask = npt.NDArray[np.bool_]
 class Source:
     """What a party brings to an intersection: the frozen table ``name`` of ``rows`` rows and ``columns`` columns.
 
-    ``snapshot`` identifies its content. ``data`` are the chunks that staging left, or a small table itself.
+    ``snapshot`` identifies its content. ``data`` are the chunks that staging left, or a small table itself. ``shapes``
+    is what its ids look like, None if nobody looked.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Source:
     columns: int
     snapshot: str
     data: pa.Table | Chunks
+    shapes: IdShapes | None = None
 
     @property
     def row_bytes(self) -> int:

@@ -14,6 +14,7 @@ from fedspark.run import Run
 from fedspark.tables.card import ColumnCard, TableCard
 from fedspark.tables.chunks import Chunks
 from fedspark.tables.problems import listed
+from fedspark.tables.shapes import IdShapes
 from fedspark.tables.staging import stage
 
 
@@ -48,7 +49,8 @@ def staged_source(run: Run, table: str) -> tuple[TableCard, Source]:
     record = run.workspace.read_json(run.at(step.name).path(f"{table}.staged.json"))
     card = TableCard.from_json(record["card"])
     chunks = Chunks.from_json(run.workspace.ref, record["chunks"])
-    return card, Source(table, card.rows, len(card.features), card.checksum, chunks)
+    shapes = None if card.shapes is None else IdShapes.from_json(card.shapes)
+    return card, Source(table, card.rows, len(card.features), card.checksum, chunks, shapes)
 
 
 def _stage(run: Run, table: str) -> dict[str, Any]:
@@ -104,6 +106,8 @@ def _record(step: str, cards: list[TableCard]) -> dict[str, Any]:
 
 def _note(card: TableCard) -> str:
     words = [f"{card.rows:,} rows"]
+    if card.shapes is not None and card.rows:
+        words.append(f"ids look like {IdShapes.from_json(card.shapes).describe()}")
     if card.dropped:
         words.append(f"{card.dropped:,} rows of repeated ids left out")
     if card.label_counts is not None:

@@ -24,7 +24,8 @@ class TableCard:
     ``rows`` counts the staged rows, ``dropped`` the rows of repeated ids that were left out. ``label_counts`` maps "0"
     and "1" to rows, and is None without a label. ``constant`` names the features with one value in all rows.
     ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`), in decimal: equal for equal content
-    in any order. ``bytes`` is the size of the chunks in the store.
+    in any order. ``bytes`` is the size of the chunks in the store. ``shapes`` is what some of the ids look like
+    (`IdShapes` as JSON), None if nobody looked.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TableCard:
     checksum: str
     bytes: int
     seconds: float
+    shapes: dict[str, Any] | None = None
 
     @property
     def empty(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from fedspark.exchange.store import StoreRef
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, ChunkWriter, chunk_schema
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.normal_form import normalise_text
+from fedspark.tables.shapes import IdShapes, shapes_of
 
 RESULT = "result string, error string"
 
@@ -32,7 +34,7 @@ class Sink:
     A batch has ``key`` (with ``raw_key`` as read, for `normalise_text`); ``i0``, ``i1``, ..., the ``ids`` columns as
     read, unless the only one is the key as it came (not ``ids_come``); ``y``, if there is a label; ``v0``, ``v1``, ...,
     the features as numbers; ``malformed`` and ``n`` (see ``layout``) where the source has them. ``where`` begins
-    messages. ``columns`` are those of `Chunks`.
+    messages. ``columns`` are those of `Chunks`. ``id_kind`` is what the id column holds at the source (see `IdShapes`).
     """
 
     ref: StoreRef
@@ -46,6 +48,7 @@ class Sink:
     ids_come: bool
     chunk_rows: int = CHUNK_ROWS
     chunk_bytes: int = CHUNK_BYTES
+    id_kind: str = "text"
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """One row of `RESULT`: what `Written.of` reads, or the error that the driver must raise."""
@@ -59,10 +62,14 @@ class Sink:
     def _write(self, batches: Iterator[pa.RecordBatch]) -> str:
         schema = chunk_schema(self.columns)
         writer = ChunkWriter(self.ref.open(), self.folder, schema, self.chunk_rows, self.chunk_bytes)
-        metrics = Metrics.of(self.features)
+        metrics, shapes, due = Metrics.of(self.features), IdShapes(self.id_kind, {}), 0
         for batch in batches:
-            writer.write(pa.Table.from_arrays(self._staged(batch, metrics), schema=schema))
-        return json.dumps([writer.close(), metrics.to_json()])
+            staged = self._staged(batch, metrics)
+            if metrics.rows > due:  # one batch of every chunk is enough to know what ids look like
+                shapes = shapes.merge(shapes_of(staged[0], self.id_kind))
+                due = metrics.rows + self.chunk_rows
+            writer.write(pa.Table.from_arrays(staged, schema=schema))
+        return json.dumps([writer.close(), metrics.to_json(), shapes.to_json()])
 
     def _staged(self, batch: pa.RecordBatch, metrics: Metrics) -> list[pa.Array]:
         """The staged columns of a batch, counted."""
@@ -96,20 +103,25 @@ class Sink:
 
 @dataclass(frozen=True)
 class Written:
-    """What all tasks together wrote: (name, rows, bytes) of every chunk, and the metrics of all rows."""
+    """What all tasks together wrote: (name, rows, bytes) of every chunk, the metrics of all rows, and the shapes of
+    some ids of every task.
+    """
 
     files: tuple[tuple[str, int, int], ...]
     metrics: Metrics
+    shapes: IdShapes
 
     @staticmethod
-    def of(results: list[tuple[str | None, str | None]], features: int) -> Written:
+    def of(results: list[tuple[str | None, str | None]], features: int, id_kind: str = "text") -> Written:
         """From the rows that the tasks sent; raises the first error among them."""
         for _, error in results:
             if error is not None:
                 raise uncarried(error)
         pieces = [json.loads(result) for result, _ in results if result is not None]
-        files = tuple((name, rows, size) for of_task, _ in pieces for name, rows, size in of_task)
-        return Written(files, Metrics.total((Metrics(**metrics) for _, metrics in pieces), features))
+        files = tuple((name, rows, size) for of_task, _, _ in pieces for name, rows, size in of_task)
+        metrics = Metrics.total((Metrics(**metrics) for _, metrics, _ in pieces), features)
+        shapes = (IdShapes.from_json(shapes) for _, _, shapes in pieces)
+        return Written(files, metrics, reduce(IdShapes.merge, shapes, IdShapes(id_kind, {})))
 
 
 def carried(error: FedsparkError) -> str:

@@ -24,7 +24,7 @@ from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.problems import Problems
 from fedspark.tables.registry import open_source
-from fedspark.tables.roles import Column, Roles, resolve_roles
+from fedspark.tables.roles import Column, Kind, Roles, resolve_roles
 from fedspark.tables.sink import RESULT, Sink, Written
 from fedspark.tables.source import SPARK_ERRORS, explain_task, own_session
 
@@ -84,7 +84,7 @@ def stage(
         raise
     chunks = Chunks(ref, tuple((file, rows) for file, rows, _ in written.files), sink.columns)
     size = sum(size for _, _, size in written.files)
-    return _card(name, layout, written.metrics, size, time.monotonic() - started), chunks
+    return _card(name, layout, written, size, time.monotonic() - started), chunks
 
 
 def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_bytes: int) -> Sink:
@@ -100,6 +100,7 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_byt
         ids_come=layout.ids_come,
         chunk_rows=chunk_rows,
         chunk_bytes=chunk_bytes,
+        id_kind=layout.roles.ids[0].kind.value if len(layout.roles.ids) == 1 else Kind.TEXT.value,
     )
 
 
@@ -111,7 +112,7 @@ def _write(session: SparkSession, layout: Layout, sink: Sink) -> Written:
         session.conf.set(_BATCH, str(max(1, min(_BATCH_ROWS, _BATCH_BYTES // row))))
     frame = layout.sinkable()
     results = frame.mapInArrow(sink, RESULT).collect()
-    return Written.of([(row.result, row.error) for row in results], sink.features)
+    return Written.of([(row.result, row.error) for row in results], sink.features, sink.id_kind)
 
 
 def _check(layout: Layout, metrics: Metrics, *, one_class: bool, constant: bool) -> None:
@@ -131,8 +132,8 @@ def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
             store.delete(name)
 
 
-def _card(name: str, layout: Layout, metrics: Metrics, size: int, seconds: float) -> TableCard:
-    roles, count = layout.roles, metrics.rows
+def _card(name: str, layout: Layout, written: Written, size: int, seconds: float) -> TableCard:
+    roles, metrics, count = layout.roles, written.metrics, written.metrics.rows
     labels = {str(value): metrics.labels[value] for value in (0, 1)} if roles.label else None
     return TableCard(
         name=name,
@@ -145,6 +146,7 @@ def _card(name: str, layout: Layout, metrics: Metrics, size: int, seconds: float
         checksum=str(metrics.checksum),
         bytes=size,
         seconds=round(seconds, 3),
+        shapes=written.shapes.to_json(),
     )
 
 

@@ -21,6 +21,7 @@ from fedspark.psi.align import Alignment, Source
 from fedspark.run import Run
 from fedspark.steps.psi import PROTOCOLS
 from fedspark.tables.chunks import Chunks, ChunkWriter, chunk_schema
+from fedspark.tables.shapes import shapes_of
 from tests.federation import Federation
 
 
@@ -46,7 +47,7 @@ def number_of(key: str) -> int:
 def source(table: pa.Table, chunks: Chunks | None = None) -> Source:
     """The table as what a party brings, or the ``chunks`` that hold its rows."""
     snapshot = hashlib.sha256("|".join(sorted(table["key"].to_pylist())).encode()).hexdigest()
-    return Source("people", table.num_rows, table.num_columns, snapshot, chunks or table)
+    return Source("people", table.num_rows, table.num_columns, snapshot, chunks or table, shapes_of(table["key"]))
 
 
 def chunks_of(table: pa.Table, folder: Path, rows: int) -> Chunks:

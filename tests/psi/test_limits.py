@@ -16,7 +16,7 @@ from tests.psi.people import names, source, staged
 
 @pytest.mark.parametrize("rows", [-1, agree.MAX_ROWS + 1, 10**400])
 def test_a_row_count_that_no_table_has_is_refused(rows: int) -> None:
-    size = {"rows": rows, "snapshot": "s", "part_rows": 1, "commitment": "c"}
+    size = {"rows": rows, "snapshot": "s", "part_rows": 1, "commitment": "c", "shows": False}
     with pytest.raises(Mismatch, match="'size' of shop is malformed"):
         agree.Size.from_json(size, Party("shop", Role.HOST))
 
@@ -28,10 +28,10 @@ def test_more_parts_than_a_message_can_have_are_refused_before_anything_is_prepa
     def lying(run: Run) -> Any:
         # A row count that the announced part limit turns into 2^38 parts.
         nonce, rows = run.subkey("nonce"), 1 << 39
-        size = {"rows": rows, "snapshot": "s", "part_rows": 2}
+        size = {"rows": rows, "snapshot": "s", "part_rows": 2, "shows": False}
         size["commitment"] = agree.commitment(run, run.me, nonce, rows, "s")
         run.send("size", run.roster.guest, size)
-        run.send("nonce", run.roster.guest, {"nonce": nonce.hex()})
+        run.send("nonce", run.roster.guest, {"nonce": nonce.hex(), "shapes": None})
 
     def honest(run: Run) -> Any:
         return agree.agree(run, table, value_bytes=256, bucket_rows=65536)

@@ -38,7 +38,7 @@ def host_that_opens(opened: Callable[[str], Any], size: dict[str, Any] | None = 
         original = run.send
 
         def send(tag: str, to: Any, payload: Any, **more: Any) -> None:
-            changed = {"nonce": opened(payload["nonce"])} if tag == "nonce" else {**payload, **(size or {})}
+            changed = {**payload, **({"nonce": opened(payload["nonce"])} if tag == "nonce" else size or {})}
             original(tag, to, changed, **more)
 
         object.__setattr__(run, "send", send)
@@ -66,7 +66,9 @@ def test_a_malformed_nonce_is_refused(nonce: Any):
         Federation().play("psi", {"guest": honest_guest, "host": host_that_opens(lambda _: nonce)})
 
 
-@pytest.mark.parametrize("size", [{"rows": -1}, {"rows": 5.0}, {"rows": True}, {"part_rows": 0}, {"more": 1}])
+@pytest.mark.parametrize(
+    "size", [{"rows": -1}, {"rows": 5.0}, {"rows": True}, {"part_rows": 0}, {"shows": 1}, {"more": 1}]
+)
 def test_a_malformed_size_is_refused(size: dict[str, Any]):
     with pytest.raises(Mismatch, match="'size' of host is malformed"):
         Federation().play("psi", {"guest": honest_guest, "host": host_that_opens(lambda nonce: nonce, size)})

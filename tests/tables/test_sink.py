@@ -17,6 +17,7 @@ from fedspark.conf.table_conf import ParquetTable
 from fedspark.errors import FedsparkError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables import staging
+from fedspark.tables.shapes import IdShapes, Pattern
 from fedspark.tables.sink import Sink, Written, carried, uncarried
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,18 @@ def test_an_error_crosses_to_the_driver_whole(kind):
 
 def test_no_task_at_all_is_an_empty_table():
     assert Written.of([], 3).metrics.rows == 0
+    assert Written.of([], 3, "integer").shapes == IdShapes("integer", {})
+
+
+def test_one_batch_of_every_chunk_says_what_ids_look_like(tmp_path):
+    looked = sink(StoreRef(tmp_path.as_uri()), chunk_rows=3)
+    ids = [b"1", b"+491511234567", b"x@y.example", b"z", b"007"]  # the first, and that after three more rows
+    shapes = result_of(looked, *ids).shapes
+    assert {(shape.pattern, shape.length, shape.zero): count for shape, count in shapes.counts.items()} == {
+        (Pattern.DIGITS, 1, False): 1,
+        (Pattern.DIGITS, 3, True): 1,
+    }
+    assert (shapes.kind, shapes.total) == ("text", 2)
 
 
 class Stumbling(Sink):

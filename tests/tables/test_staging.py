@@ -15,6 +15,7 @@ from fedspark.conf.table_conf import CsvTable, ParquetTable
 from fedspark.errors import StoreError
 from fedspark.tables.card import TableCard
 from fedspark.tables.chunks import Chunks
+from fedspark.tables.shapes import IdShapes
 
 PEOPLE = "id,sick,age,bmi\np2,1,40,21.5\np1,0,30,-0.0\n"
 
@@ -66,6 +67,17 @@ def test_csv_and_parquet_of_the_same_people_have_equal_snapshots_and_checksums(b
 def test_integer_and_text_ids_of_the_same_people_have_equal_keys(bench):
     assert bench.keys({"id": pa.array([133, -7, 0], pa.int32())}) == ["-7", "0", "133"]
     assert bench.keys({"id": [decimal.Decimal(133), decimal.Decimal(10) ** 20]}) == ["100000000000000000000", "133"]
+
+
+def test_the_card_knows_what_ids_look_like_and_what_their_column_held(bench):
+    numbers = pa.array(range(1000, 1040), pa.int32())
+    found = []
+    for column in (numbers, numbers.cast(pa.string()), numbers.cast(pa.date32())):
+        card = TableCard.from_json(bench.stage({"id": column, "x": range(40)}).to_json())
+        found.append(IdShapes.from_json(card.shapes).describe())
+    assert found == ["integers of 4 digits", "4 digits", "dates of a date column"]
+    pair = bench.stage({"a": numbers, "b": numbers, "x": range(40)}, id=["a", "b"])
+    assert IdShapes.from_json(pair.shapes).describe() == "keys of several columns"
 
 
 def test_integer_ids_in_text_lose_sign_and_leading_zeros(bench):
