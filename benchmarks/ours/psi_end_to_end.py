@@ -28,8 +28,8 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
 
     def work() -> Work:
         with tempfile.TemporaryDirectory(prefix="fedspark-bench-") as folder:
-            _write_keys(Path(folder))
-            results = _play(Path(folder), config)
+            write_keys(Path(folder))
+            results = play(Path(folder), config)
         for result in results.values():
             assert result["common"] == common(rows), results
         cpu_s = sum(result["cpu_s"] for result in results.values()) / len(results)
@@ -46,7 +46,8 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     return work
 
 
-def _write_keys(folder: Path) -> None:
+def write_keys(folder: Path) -> None:
+    """An identity for each party: PARTY.key and PARTY.pub."""
     for party in PARTIES:
         key = new_identity()
         (folder / f"{party}.key").touch(mode=0o600)
@@ -54,7 +55,8 @@ def _write_keys(folder: Path) -> None:
         (folder / f"{party}.pub").write_text(identity_text(public_bytes(key)))
 
 
-def _play(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def play(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Both parties as processes at the same time; what each measured, by party (see ``psi_party``)."""
     command = [sys.executable, "-m", "benchmarks.ours.psi_party"]
     processes = {
         party: subprocess.Popen(

@@ -1,7 +1,8 @@
 """One party of an end-to-end PSI case, as a process: ``python -m benchmarks.ours.psi_party JSON``.
 
-Prints one JSON line: CPU seconds of this process tree for the session's start, the load step and the psi step, the
-common rows, the bytes this party sent, and the tree's peak memory.
+Prints one JSON line: CPU seconds of this process tree for the session's start, the load step and the psi step, and by
+phase with wall seconds beside; the common rows, the bytes this party sent, the tree's peak memory, and the peak size of
+the folder that both parties' workspaces and the exchange lie in.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import contextlib
 import json
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cpu import adopt_orphans, tree_cpu, tree_peak_mb
 from benchmarks.ids import PARTIES
 from fedspark.conf import PartyConf, PipelineConf, party_from, pipeline_from
-from fedspark.psi.align import Alignment
+from fedspark.psi.align import Alignment, PartFiles, part_files
 from fedspark.run import Progress, open_run
 from fedspark.steps.registry import run_steps
 
@@ -30,9 +34,13 @@ def main() -> None:
     os.dup2(2, 1)
     adopt_orphans()
     party, pipeline = _party(config), _pipeline(config)
-    run = open_run(party, pipeline, "bench", wait_seconds=_WAIT_SECONDS, progress=Progress(config["party"], quiet=True))
+    progress = CpuProgress(config["party"], quiet=not config.get("log"))
+    run = open_run(party, pipeline, "bench", wait_seconds=_WAIT_SECONDS, progress=progress)
+    disk = Disk(config["folder"])
     clock = [tree_cpu()]
-    run.spark.range(2).mapInArrow(lambda batches: batches, "id long").collect()  # JVM, Python daemon and workers
+    # An empty job of each kind: JVM, Python daemon and worker, and what the worker imports.
+    run.spark.range(2).mapInArrow(lambda batches: batches, "id long").collect()
+    run.runner.run(nothing, range(1), part_files(run.at("psi"), "none"), lambda done: None)
     clock.append(tree_cpu())
     run_steps(run, only="load")
     clock.append(tree_cpu())
@@ -48,10 +56,56 @@ def main() -> None:
         "common": alignment.rows,
         "sent_bytes": sum(item.bytes for item in run.mailbox.traffic() if item.sender == run.me.name),
         "peak_rss_mb": peak,
+        "peak_disk_mb": disk.peak_mb(),
+        "phases": progress.phases,
     }
     print(json.dumps(answer), file=answers, flush=True)
     with contextlib.suppress(Exception):
         run.spark.stop()
+
+
+def nothing(files: PartFiles, part: int) -> None:
+    """A part task that does nothing."""
+
+
+class CpuProgress(Progress):
+    """Progress that also adds up the CPU time of the process tree by phase: {"step: phase": [CPU s, wall s]}."""
+
+    phases: dict[str, list[float]]
+
+    @contextlib.contextmanager
+    def timed(self, title: str, rows: int | None = None) -> Iterator[None]:
+        if not hasattr(self, "phases"):
+            self.phases = {}
+        cpu, wall = tree_cpu(), time.perf_counter()
+        with super().timed(title, rows):
+            yield
+        spent = self.phases.setdefault(f"{self.step}: {title}", [0.0, 0.0])
+        spent[0] = round(spent[0] + tree_cpu() - cpu, 3)
+        spent[1] = round(spent[1] + time.perf_counter() - wall, 3)
+
+
+class Disk:
+    """Looks at the size of a folder every few seconds."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._peak, self._stop = Path(folder), 0, threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def peak_mb(self) -> float:
+        """Largest size seen, in MiB: the tables that are read are not counted."""
+        self._stop.set()
+        return self._peak / 2**20
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            self._peak = max(self._peak, sum(map(_size, self._folder.glob("*/**/*"))))
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def _pipeline(config: dict[str, Any]) -> PipelineConf:
