@@ -215,7 +215,7 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Tally:
 
     def count() -> list[int]:
         context = Counting(pair, mine, receive_parts(run, "tags", host, plan))
-        return np.sum(run.parts("count tags", count_part, plan.parts, context), axis=0).tolist()  # type: ignore[no-any-return]
+        return np.sum(run.parts("count tags", count_part, plan.parts, context), axis=0).tolist()
 
     _check_total(host.name, "evaluated", run.once("psi/unblinded", unblind), plan.values(run.me.name))
     rows, theirs = run.once("psi/counted", count)

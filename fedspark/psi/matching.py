@@ -248,7 +248,11 @@ def hear_and_keep(
     wave, were read then, and are removed.
     """
     plan, aligned = pair.plan, part_files(run, "aligned")
-    rows = _keep_marked(run, pair, order, aligned) if options.result == "both" else hear_nothing(run)
+    rows = None
+    if options.result == "both":
+        rows = _keep_marked(run, pair, order, aligned)
+    else:
+        hear_nothing(run)
     for wave in plan.waves:
         for tag in answers:
             run.remove_read(tag, run.roster.guest, round=wave.number)
