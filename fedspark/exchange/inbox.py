@@ -17,8 +17,8 @@ from fedspark.party import Roster
 
 
 class State(StrEnum):
-    """``VERIFIED``: signature, sizes and order hold; ``REMOVED``: so does the manifest's signature, but all parts are
-    gone, as a sender does when they are read; ``WRITING``: no manifest yet; ``REFUSED``: see the reason.
+    """``VERIFIED``: signature, sizes and order hold; ``REMOVED``: so do they, but parts are gone, as a sender deletes
+    them when they are read; ``WRITING``: no manifest yet; ``REFUSED``: see the reason.
     """
 
     VERIFIED = "verified"
@@ -64,10 +64,12 @@ def inbox(ref: StoreRef, prefix: str, roster: Roster, party: str) -> list[Entry]
     return [entry for entry in entries if party in (entry.address.sender, entry.address.receiver)]
 
 
-def list_messages(ref: StoreRef, root: str, roster: Roster, ledger: Ledger | None = None) -> list[Entry]:
-    """All messages in the folder ``root`` of a run; with a ledger they must belong to its run."""
+def list_messages(
+    ref: StoreRef, root: str, roster: Roster, ledger: Ledger | None = None, step: str = ""
+) -> list[Entry]:
+    """All messages in the folder ``root`` of a run, or those of one step; with a ledger they must belong to its run."""
     folders: dict[str, dict[str, int]] = {}
-    for name, size in ref.open().list(root):
+    for name, size in ref.open().list(f"{root}/{step}"):
         folder, _, own = name.removeprefix(f"{root}/").rpartition("/")
         folders.setdefault(folder, {})[own] = size
     entries = []
@@ -98,9 +100,9 @@ def _entry(
         return Entry(address, total, len(found), State.WRITING)
     try:
         manifest = _open(ref, f"{folder}/{MANIFEST}", found[MANIFEST], address, roster, ledger)
-        if manifest.objects and found.keys() == {MANIFEST}:
-            total += sum(entry.size for entry in manifest.objects)
-            return Entry(address, total, len(manifest.parts), State.REMOVED)
+        sent = {MANIFEST: found[MANIFEST]} | {entry.name: entry.size for entry in manifest.objects}
+        if found.items() < sent.items():
+            return Entry(address, sum(sent.values()), len(manifest.parts), State.REMOVED)
         check_listing(manifest, found, folder)
     except PeerError as error:
         return Entry(address, total, len(found) - 1, State.REFUSED, f"{type(error).__name__}: {error.message}")

@@ -297,17 +297,19 @@ class Mailbox:
 
     # ---- looking -------------------------------------------------------------------------------------------------
 
-    def traffic(self) -> list[Traffic]:
-        """Messages and sealed bytes (parts and manifests) by step, tag, sender and receiver, as far as we see them."""
-        return sum_traffic(self._entries())
+    def traffic(self, step: str = "") -> list[Traffic]:
+        """Messages and sealed bytes (parts and manifests) by step, tag, sender and receiver, as far as we see them: of
+        all steps, or of one.
+        """
+        return sum_traffic(self._entries(step))
 
     def messages(self) -> list[Entry]:
         """All messages of this run to us or by us, with what is wrong with them, if anything."""
         me = self._session.me.name
         return [entry for entry in self._entries() if me in (entry.address.sender, entry.address.receiver)]
 
-    def _entries(self) -> list[Entry]:
-        return list_messages(self._ref, self._root, self._session.roster, self._ledger)
+    def _entries(self, step: str = "") -> list[Entry]:
+        return list_messages(self._ref, self._root, self._session.roster, self._ledger, step)
 
     # ---- names and keys ------------------------------------------------------------------------------------------
 

@@ -23,6 +23,27 @@ def test_traffic_sums_messages_and_bytes_by_tag_and_direction(exchange, address)
     assert exchange.mailbox("host").traffic() == traffic
 
 
+def test_traffic_of_one_step_leaves_out_others_whose_name_begins_alike(exchange, address):
+    for step in ("train", "train2", "psi"):
+        exchange.send(replace(address, step=step))
+    assert [t.step for t in exchange.mailbox("guest").traffic("train")] == ["train"]
+    assert [t.step for t in exchange.mailbox("guest").traffic()] == ["psi", "train", "train2"]
+    assert exchange.mailbox("guest").traffic("load") == []
+
+
+def test_parts_that_are_just_being_removed_count_in_full(exchange, address):
+    mailbox = exchange.mailbox("guest")
+    mailbox.send(address, [b"one", b"two", b"three"])
+    (before,) = mailbox.messages()
+    exchange.store.delete(exchange.part(address))
+    (during,) = mailbox.messages()
+    sent = mailbox.traffic()
+    mailbox.remove(address)
+    assert [before.state, during.state, mailbox.messages()[0].state] == [State.VERIFIED, State.REMOVED, State.REMOVED]
+    assert before.bytes == during.bytes == mailbox.messages()[0].bytes == sent[0].bytes
+    assert mailbox.traffic() == sent
+
+
 def test_the_inbox_lists_complete_unfinished_and_refused_messages(exchange, address, parties):
     unfinished, refused = replace(address, tag="h"), replace(address, tag="i")
     exchange.send(address, b"x")
