@@ -11,6 +11,7 @@ the two part runners, and a killed and an unkilled run, are compared.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import threading
@@ -75,8 +76,17 @@ class Federation:
             tuple(Party(p.name, p.role, raw_public_key(self._identities[p.name])) for p in self.pipeline.roster())
         )
         self._policy, self._keep_messages = policy or {}, keep_messages
+        self.label = "run"
         self._failed = threading.Event()
         self._sessions = self._handshake()
+
+    def next_run(self, label: str, *, policy: Mapping[str, Mapping[str, Any]] | None = None) -> Federation:
+        """Another run of the same parties, in the same stores, with seeds and nonces of its own."""
+        other = copy.copy(self)
+        other.label, other._policy = label, self._policy if policy is None else policy
+        other._failed = threading.Event()
+        other._sessions = other._handshake()
+        return other
 
     # ---- one party ---------------------------------------------------------------------------------------------------
 
@@ -104,14 +114,14 @@ class Federation:
             roster=self.roster,
             pipeline=self.pipeline,
             party_conf=self._party_conf(name),
-            label="run",
+            label=self.label,
             id=self._sessions[name].run_id,
-            workspace=Workspace(self.files(name), "runs/test/test/run"),
-            mailbox=Mailbox(self.exchange, "test/test/run", self._sessions[name], waiting),
+            workspace=Workspace(self.files(name), f"runs/test/test/{self.label}"),
+            mailbox=Mailbox(self.exchange, f"test/test/{self.label}", self._sessions[name], waiting),
             runner=self._runner(),
             progress=Progress(name, quiet=True),
-            status=StatusBoard(self.files(name), "status/test/test/run"),
-            _seed=self._secret("seed", name),
+            status=StatusBoard(self.files(name), f"status/test/test/{self.label}"),
+            _seed=self._secret_of_run("seed", name),
             _session=self._spark,
             _own_keys=SealKeys(self._secret("own mac", name), self._secret("own enc", name)),
         ).at(step)
@@ -162,20 +172,23 @@ class Federation:
     def _secret(self, *words: str) -> bytes:
         return hashlib.sha256("/".join([self._seed, *words]).encode()).digest()
 
+    def _secret_of_run(self, *words: str) -> bytes:
+        return self._secret(*words, *([] if self.label == "run" else [self.label]))
+
     def _private(self, name: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self._secret("identity", name))
 
     def _handshake(self) -> dict[str, Session]:
         hellos, signed = {}, {}
         for party in self.roster:
-            ephemeral = X25519PrivateKey.from_private_bytes(self._secret("ephemeral", party.name))
+            ephemeral = X25519PrivateKey.from_private_bytes(self._secret_of_run("ephemeral", party.name))
             public = ephemeral.public_key().public_bytes_raw()
-            hello = documents.Hello(party.name, party.role.value, public, self._secret("nonce", party.name), {})
+            hello = documents.Hello(party.name, party.role.value, public, self._secret_of_run("nonce", party.name), {})
             hellos[party.name], signed[party.name] = hello, hello.sign(self._identities[party.name])
         run, transcript = documents.run_id(hellos), documents.transcript_hash(signed)
         sessions = {}
         for party in self.roster:
-            keys = documents.session_keys(hellos, transcript, party.name, self._secret("ephemeral", party.name))
+            keys = documents.session_keys(hellos, transcript, party.name, self._secret_of_run("ephemeral", party.name))
             sessions[party.name] = Session(run, transcript, party, self.roster, keys, self._identities[party.name])
         return sessions
 

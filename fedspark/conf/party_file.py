@@ -130,6 +130,18 @@ class PolicyConf(Model):
         ge=1,
         description="Most ids that a guest may bring to an intersection with us; any number if left out.",
     )
+    cache_days: int = Field(
+        default=30,
+        ge=1,
+        le=366,
+        description="How long what a psi step with `cache` keeps for a guest serves; then a new key is drawn.",
+    )
+    max_cached_ids_per_day: int | None = Field(
+        default=100_000,
+        ge=1,
+        description="Most ids that are signed for one guest in a day (UTC) in psi steps with `cache`, dummies and all "
+        "tables together; null: any number.",
+    )
     min_distinct_scores: int = Field(
         default=20,
         ge=1,

@@ -86,6 +86,7 @@ class PipelineConf(Model):
         yield from _step_findings(as_list(data.get("steps")))
         yield from _arbiter_findings(data)
         yield from _count_findings(data)
+        yield from _cache_findings(data)
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -145,6 +146,14 @@ def _count_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         if len(hosts) > 1 and as_mapping(step).get("reveal") == "count":
             rule = f"must be people with {len(hosts)} hosts: what all of them share cannot be counted pair by pair"
             yield Finding(("steps", index, "reveal"), rule, "count", hint="Make a pipeline with each host.")
+
+
+def _cache_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    hosts = as_list(as_mapping(data.get("parties")).get("hosts"))
+    for index, step in enumerate(as_list(data.get("steps"))):
+        if len(hosts) > 1 and as_mapping(step).get("cache") is True:
+            rule = f"must be false with {len(hosts)} hosts: what each keeps has an order of its own"
+            yield Finding(("steps", index, "cache"), rule, True, hint="Make a pipeline with each host.")
 
 
 class _Seen:

@@ -32,7 +32,7 @@ that runs twice writes the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -147,13 +147,15 @@ def blind_part(pair: RsaPair, outgoing: Outgoing, part: int) -> tuple[Receipt, N
     return outgoing.write(part, pack_values("blinded", np.concatenate(columns))), None
 
 
-def tag_part(tagging: Tagging, outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
+def part_tags(tagging: Tagging, part: int) -> Iterator[Values]:
+    """The tags of the host's own ids, bucket by bucket."""
     pair = tagging.pair
-    tags = (
-        tags_of(pair.context, ids, rsa.to_array(pair.public, rsa.sign(tagging.key, pair.hashes(ids))))
-        for ids in pair.ids(part)
-    )
-    return write_tags(pair, tagging.order, outgoing, part, tags)
+    for ids in pair.ids(part):
+        yield tags_of(pair.context, ids, rsa.to_array(pair.public, rsa.sign(tagging.key, pair.hashes(ids))))
+
+
+def tag_part(tagging: Tagging, outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
+    return write_tags(tagging.pair, tagging.order, outgoing, part, part_tags(tagging, part))
 
 
 def sign_part(signing: Signing, outgoing: Outgoing, part: int) -> tuple[Receipt, None]:

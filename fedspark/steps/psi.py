@@ -11,8 +11,10 @@ from fedspark.party import Role
 from fedspark.psi.agree import refuse_untold
 from fedspark.psi.align import Alignment
 from fedspark.psi.choose import Choice, decide
+from fedspark.psi.looks import Looks, poor_match
 from fedspark.psi.tally import Tally
 from fedspark.run import Run
+from fedspark.steps.cost import Cost
 from fedspark.steps.load import staged_source
 
 PROTOCOLS = {
@@ -22,14 +24,17 @@ PROTOCOLS = {
 }
 COUNT = "fedspark.psi.count"
 """The protocol under ``reveal: count``; its group is that of ecdh."""
+CACHED = "fedspark.psi.rsa_cached"
+"""Protocol rsa with ``cache: true``."""
 
 
 def run_step(run: Run, options: PsiOptions) -> None:
     """Intersect the table with all other data parties; an arbiter has no part in it."""
     if run.role is Role.ARBITER:
         return
+    cost = Cost.begin(run)
     choice, found = intersect(run, options, options.table)
-    run.write_record(psi_record(run, options, choice, found))
+    run.write_record(psi_record(run, options, choice, found, cost))
 
 
 def intersect(run: Run, settings: PsiSettings, table: str) -> tuple[Choice, Alignment | Tally]:
@@ -46,35 +51,63 @@ def intersect(run: Run, settings: PsiSettings, table: str) -> tuple[Choice, Alig
     found: Alignment | Tally = half(run, settings, source)
     common = "only the guest knows how many people are" if found.rows is None else f"{found.rows:,} people"
     run.progress.say(f"{table}: {common} in common of {found.rows_mine:,} of ours")
+    poor = _poor(run, found)
+    if poor:
+        run.progress.say(f"check: {poor}")
     return choice, found
+
+
+def _poor(run: Run, found: Alignment | Tally) -> str:
+    return "" if found.rows is None else poor_match(run, found.rows, found.rows_by_party)
 
 
 def _module(settings: PsiSettings, choice: Choice) -> str:
     if settings.reveal == "count":
         return COUNT
+    if settings.cache:
+        return CACHED
     return PROTOCOLS[choice.protocol]
 
 
-def psi_record(run: Run, settings: PsiSettings, choice: Choice, found: Alignment | Tally) -> dict[str, Any]:
-    """The section of the report: sizes and match rate, and who learned what."""
+def psi_record(run: Run, settings: PsiSettings, choice: Choice, found: Alignment | Tally, cost: Cost) -> dict[str, Any]:
+    """The section of the report: sizes and match rate, who learned what, and what it has cost so far."""
     facts: dict[str, Any] = {}
     if found.rows is not None:
-        share = found.rows / found.rows_mine if found.rows_mine else 0.0
-        facts |= {"people in common": found.rows, "share of our rows": {"value": share, "unit": "share"}}
+        facts |= {
+            "people in common": found.rows,
+            "share of our rows": _share(found.rows, found.rows_mine),
+            "share of the smallest table": _share(found.rows, min(found.rows_by_party.values())),
+        }
     facts |= {f"rows of {name}": rows for name, rows in found.rows_by_party.items()}
     facts["protocol"] = str(choice)
-    if isinstance(found, Alignment):
-        facts["parts"] = found.parts
-        if found.unmatched_files is not None:
-            facts["our other rows, kept without columns of the hosts"] = found.unmatched_rows
+    if isinstance(found, Alignment) and found.unmatched_files is not None:
+        facts["our other rows, kept without columns of the hosts"] = found.unmatched_rows
+    looks, poor = Looks.of(run), _poor(run, found)
+    checks = [poor] if poor else looks.hints
     return {
         "step": settings.name,
         "kind": f"psi, {choice.protocol}",
         "title": "Intersection",
-        "text": f"People that all data parties have. {_learned(run, settings)}",
+        "text": "\n\n".join(
+            [f"People that all data parties have. {_learned(run, settings)}", *(f"Check: {text}" for text in checks)]
+        ),
         "headline": {} if found.rows is None else {"people in common": found.rows},
-        "facts": facts,
+        "facts": facts | cost.facts(found),
+        "tables": [*_ids(looks), *cost.tables()],
     }
+
+
+def _share(rows: int, whole: int) -> dict[str, Any]:
+    return {"value": rows / whole if whole else 0.0, "unit": "share"}
+
+
+def _ids(looks: Looks) -> list[dict[str, Any]]:
+    """What ids look like, if parties were told."""
+    if not looks.ids:
+        return []
+    note = "What a party file's policy show_id_shapes lets others see, of some ids."
+    rows = [[name, words or "not shown"] for name, words in looks.ids.items()]
+    return [{"title": "Ids", "columns": ["party", "ids look like"], "rows": rows, "note": note}]
 
 
 def _learned(run: Run, settings: PsiSettings) -> str:

@@ -65,6 +65,8 @@ def test_defaults_of_limits_and_spark(write, party_text):
         "min_bin_rows": 10,
         "min_training_rows": 200,
         "max_peer_rows": None,
+        "cache_days": 30,
+        "max_cached_ids_per_day": 100_000,
         "min_distinct_scores": 20,
         "min_key_bits": 2048,
         "show_id_shapes": True,

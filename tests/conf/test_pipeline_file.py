@@ -63,7 +63,7 @@ extra: 1
         "file.yaml:11: steps[1].table: 'patient' is not loaded by an earlier step; loaded so far: patients."
         " Did you mean 'patients'?",
         "file.yaml:12: steps[1].key_bitz: unknown key; valid here: step, name, table, protocol, key_bits,"
-        " field_bits, result, reveal, join, bucket_rows."
+        " field_bits, result, reveal, join, cache, bucket_rows."
         " Did you mean 'key_bits'?",
         "file.yaml:13: steps[2].step: unknown step; valid: load, psi, train, evaluate, predict (found 'trane')."
         " Did you mean 'train'?",

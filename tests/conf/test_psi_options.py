@@ -91,3 +91,11 @@ def test_people_whom_a_host_does_not_know_cannot_be_scored():
     assert "steps[2].reveal: must be people: nobody can be scored who is only counted" in message
     with pytest.raises(ValueError, match="must be both"):
         PredictOptions(table="people", result="guest")
+
+
+def test_signed_ids_are_kept_for_rsa_and_one_host_only():
+    pipeline_from(pipeline({"cache": True}))
+    message = refused(pipeline({"cache": True, "protocol": "ot"}))
+    assert "steps[1].cache: belongs to protocol rsa; ot has no signed ids to keep" in message
+    assert "steps[1].cache: belongs to protocol rsa; auto" in refused(pipeline({"cache": True, "protocol": "auto"}))
+    assert "steps[1].cache: must be false with 2 hosts" in refused(pipeline({"cache": True}, hosts=2))

@@ -48,6 +48,11 @@ class PsiSettings(Model):
         description="Which rows the guest keeps: those of common people, or with left also all its others, whose "
         "columns of the hosts are null. Hosts learn nothing more, and training uses common people only.",
     )
+    cache: bool = Field(
+        default=False,
+        description="Whether the host keeps its signed ids for this guest (protocol rsa, one host), so that repeated "
+        "small queries cost little; runs are linkable for as long as its policy cache_days says.",
+    )
     bucket_rows: int = Field(
         default=65536,
         ge=2,
@@ -79,6 +84,8 @@ class PsiSettings(Model):
         if counts and protocol in ("rsa", "ot"):
             rule = f"must be ecdh (or auto) with reveal: count; {protocol} cannot count people without showing them"
             yield Finding(("protocol",), rule, protocol)
+        if data.get("cache") is True and protocol != "rsa":
+            yield Finding(("cache",), f"belongs to protocol rsa; {protocol} has no signed ids to keep", True)
         if counts and data.get("join") == "left":
             yield Finding(("join",), "must be inner with reveal: count, which keeps no rows", "left")
 
