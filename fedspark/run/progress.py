@@ -58,6 +58,10 @@ class Progress:
         self._spent: dict[tuple[str, str], Spent] = {}
         self.step = ""
 
+    def now(self) -> float:
+        """Seconds on this progress's clock, from any beginning."""
+        return self._clock()
+
     def say(self, text: str) -> None:
         """One line of plain text."""
         if not self._quiet:

@@ -83,7 +83,7 @@ def psi_record(run: Run, settings: PsiSettings, choice: Choice, found: Alignment
     if isinstance(found, Alignment) and found.unmatched_files is not None:
         facts["our other rows, kept without columns of the hosts"] = found.unmatched_rows
     looks, poor = Looks.of(run), _poor(run, found)
-    checks = [poor] if poor else looks.hints
+    checks, so_far = [poor] if poor else looks.hints, cost.record(found)
     return {
         "step": settings.name,
         "kind": f"psi, {choice.protocol}",
@@ -92,8 +92,8 @@ def psi_record(run: Run, settings: PsiSettings, choice: Choice, found: Alignment
             [f"People that all data parties have. {_learned(run, settings)}", *(f"Check: {text}" for text in checks)]
         ),
         "headline": {} if found.rows is None else {"people in common": found.rows},
-        "facts": facts | cost.facts(found),
-        "tables": [*_ids(looks), *cost.tables()],
+        "facts": facts | so_far["facts"],
+        "tables": [*_ids(looks), *so_far["tables"]],
     }
 
 

@@ -17,6 +17,7 @@ from fedspark.psi.choose import Choice, decide
 from fedspark.psi.tally import Tally
 from fedspark.run import Run
 from fedspark.steps import psi as step
+from fedspark.steps.cost import Cost
 from tests.federation import Federation
 from tests.psi.people import assert_intersection, names, source, staged, tags_sent
 
@@ -113,7 +114,7 @@ def test_all_sides_choose_alike_and_run_that_protocol(
     assert_intersection(federation, {name: found for name, (_, found) in results.items()}, tables)
     for name in tables:
         run = federation.run(name, "psi")
-        record = step.psi_record(run, AUTO, *results[name])
+        record = step.psi_record(run, AUTO, *results[name], Cost.begin(run))
         assert record["facts"]["protocol"] == str(choice)
         assert record["kind"] == f"psi, {protocol}"
 
