@@ -16,7 +16,7 @@ from typing import Any
 
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.errors import Mismatch
-from fedspark.party import Party
+from fedspark.party import Party, Role
 from fedspark.psi.align import Source
 from fedspark.run import Run
 
@@ -78,8 +78,14 @@ def choose(rows: Mapping[str, int], guest: str, cached: Collection[str] = ()) ->
 
 
 def keeps_tags(run: Run, settings: PsiSettings, source: Source) -> bool:
-    """Whether this party, as a host, has RSA tags of this very table for this guest from an earlier run."""
-    return False
+    """Whether this party, as a host, has signed ids of this very table for this guest from an earlier run, and the
+    pipeline says that they may be used.
+    """
+    if run.role is not Role.HOST or not settings.cache:
+        return False
+    from fedspark.psi.rsa_epochs import serves  # the protocols import this module, through ``agree``
+
+    return serves(run, settings, source)
 
 
 def check_announced(run: Run, rows: Mapping[str, int]) -> None:

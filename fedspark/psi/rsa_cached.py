@@ -58,6 +58,7 @@ from fedspark.party import Party
 from fedspark.psi import rsa_epochs as epochs
 from fedspark.psi.agree import MAX_ROWS, receive_parts, refuse_few
 from fedspark.psi.align import Alignment, PartFiles, Source, finish, part_files
+from fedspark.psi.choose import check_announced
 from fedspark.psi.daily_limit import count_ids
 from fedspark.psi.distribute import distribute
 from fedspark.psi.epoch_places import (
@@ -261,6 +262,7 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
 def query_plan(run: Run, epoch: Epoch, rows: int, part_rows: list[int], bucket_rows: int) -> Plan:
     """The plan of one query: buckets and parts as ``rows`` ids of the guest need them, under the epoch's salt."""
     guest = run.roster.guest.name
+    check_announced(run, {guest: rows, **epoch.plan.rows})
     plan = make_plan({guest: rows}, part_rows, bucket_rows, epoch.plan.salt)
     return dataclasses.replace(plan, rows={guest: rows, **epoch.plan.rows})
 

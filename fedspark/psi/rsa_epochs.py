@@ -231,6 +231,13 @@ def for_guest(run: Run, settings: PsiSettings, source: Source) -> Kept:
     return _made(run, settings, source, view.workspace)
 
 
+def serves(run: Run, settings: PsiSettings, source: Source) -> bool:
+    """Whether a finished epoch is there that this run could use, so that none of our ids has to be signed for it."""
+    bound, days = _bound(run, settings, source), run.party_conf.policy.cache_days
+    finished = (place for place in _in_home(run, settings.table, run.roster.guest) if place.exists(_DOCUMENT))
+    return any(not _ended(place.read_json(_BEGUN), bound, days) for place in finished)
+
+
 def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
     """The newest valid epoch, finished or begun, or one that begins now; those that ended are dropped."""
     bound = _bound(run, settings, source)

@@ -25,7 +25,7 @@ PROTOCOLS = {
 COUNT = "fedspark.psi.count"
 """The protocol under ``reveal: count``; its group is that of ecdh."""
 CACHED = "fedspark.psi.rsa_cached"
-"""Protocol rsa with ``cache: true``."""
+"""Protocol rsa with ``cache: true``, named or chosen."""
 
 
 def run_step(run: Run, options: PsiOptions) -> None:
@@ -64,7 +64,7 @@ def _poor(run: Run, found: Alignment | Tally) -> str:
 def _module(settings: PsiSettings, choice: Choice) -> str:
     if settings.reveal == "count":
         return COUNT
-    if settings.cache:
+    if settings.cache and choice.protocol == "rsa":
         return CACHED
     return PROTOCOLS[choice.protocol]
 

@@ -97,5 +97,7 @@ def test_signed_ids_are_kept_for_rsa_and_one_host_only():
     pipeline_from(pipeline({"cache": True}))
     message = refused(pipeline({"cache": True, "protocol": "ot"}))
     assert "steps[1].cache: belongs to protocol rsa; ot has no signed ids to keep" in message
-    assert "steps[1].cache: belongs to protocol rsa; auto" in refused(pipeline({"cache": True, "protocol": "auto"}))
+    pipeline_from(pipeline({"cache": True, "protocol": "auto"}))
+    message = refused(pipeline({"cache": True, "protocol": "auto", "reveal": "count"}))
+    assert "steps[1].cache: belongs to protocol rsa; ecdh" in message
     assert "steps[1].cache: must be false with 2 hosts" in refused(pipeline({"cache": True}, hosts=2))

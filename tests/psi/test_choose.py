@@ -119,6 +119,30 @@ def test_all_sides_choose_alike_and_run_that_protocol(
         assert record["kind"] == f"psi, {protocol}"
 
 
+def test_signed_ids_that_the_host_keeps_serve_again_where_the_guest_is_far_smaller(monkeypatch: pytest.MonkeyPatch):
+    kept = PsiOptions(table="people", protocol="auto", cache=True, bucket_rows=64)
+    tables = {"guest": SMALL, "host": LARGE}
+    federation = Federation()
+    assert steps(federation, monkeypatch, tables, kept)["host"][0].protocol == "ecdh"  # nothing is there yet
+    steps(federation.next_run("2"), monkeypatch, tables, PsiOptions(table="people", cache=True, bucket_rows=64))
+
+    third = federation.next_run("3")
+    results = steps(third, monkeypatch, tables, kept)
+    (choice,) = {choice for choice, _ in results.values()}
+    assert choice.protocol == "rsa"
+    assert "tags of host for guest are there from before" in choice.reason
+    assert_intersection(third, {name: found for name, (_, found) in results.items()}, tables)
+
+    others = {
+        "no longer wanted": (AUTO, tables, "ecdh"),
+        "a guest of its size": (kept, {"guest": staged(names(0, 150), label=True), "host": LARGE}, "ot"),
+        "another table": (kept, {"guest": SMALL, "host": staged(names(1, 204))}, "ecdh"),
+    }
+    for label, (options, held, protocol) in others.items():
+        run = federation.next_run(label.replace(" ", "-"))
+        assert steps(run, monkeypatch, held, options)["guest"][0].protocol == protocol
+
+
 def lying(changed: Callable[[dict[str, Any]], Any]) -> Callable[[Run], None]:
     def host(run: Run) -> None:
         original = run.send

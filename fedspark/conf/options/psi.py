@@ -51,7 +51,8 @@ class PsiSettings(Model):
     cache: bool = Field(
         default=False,
         description="Whether the host keeps its signed ids for this guest (protocol rsa, one host), so that repeated "
-        "small queries cost little; runs are linkable for as long as its policy cache_days says.",
+        "small queries cost little; runs are linkable for as long as its policy cache_days says. With "
+        "auto those that are there serve, and none are made.",
     )
     bucket_rows: int = Field(
         default=65536,
@@ -84,8 +85,8 @@ class PsiSettings(Model):
         if counts and protocol in ("rsa", "ot"):
             rule = f"must be ecdh (or auto) with reveal: count; {protocol} cannot count people without showing them"
             yield Finding(("protocol",), rule, protocol)
-        if data.get("cache") is True and protocol != "rsa":
-            yield Finding(("cache",), f"belongs to protocol rsa; {protocol} has no signed ids to keep", True)
+        if data.get("cache") is True and "rsa" not in may_run:
+            yield Finding(("cache",), f"belongs to protocol rsa; {used} has no signed ids to keep", True)
         if counts and data.get("join") == "left":
             yield Finding(("join",), "must be inner with reveal: count, which keeps no rows", "left")
 
