@@ -1,4 +1,4 @@
-"""``fedspark keygen | check | schema | run | local | status | inbox | outbox``.
+"""``fedspark keygen | check | schema | run | local | status | inbox | outbox | psi-cache``.
 
 Errors are one paragraph on the error stream, without a traceback (``--debug`` shows it), and end with the command
 that goes on, where the same command can. Exit statuses are those of ``fedspark.errors``: 75 means that a peer is not
@@ -296,6 +296,27 @@ def outbox(party_file: str, pipeline_file: str, label: str, settings: tuple[str,
     """List the messages of a run that I sent: all that left the building."""
     party, pipeline = _load(party_file, pipeline_file, settings)
     show.messages(party, pipeline, label, sent=True)
+
+
+@cli.command("psi-cache")
+@_party
+@_pipeline
+@click.option("--table", metavar="NAME", help="This table only.")
+@click.option("--list", "list_them", is_flag=True, help="Show what is there, and make nothing.")
+@click.option("--drop", metavar="EPOCH", help="Delete the epoch of this name, or all.")
+@_set
+def psi_cache(
+    party_file: str, pipeline_file: str, table: str | None, list_them: bool, drop: str | None, settings: tuple[str, ...]
+) -> None:
+    """As a host, sign my ids for the steps with `cache: true`, before the guest asks; list or drop what is kept."""
+    from fedspark.steps import psi_cache
+
+    party, pipeline = _load(party_file, pipeline_file, settings)
+    if drop is not None:
+        for epoch in psi_cache.drop(party, pipeline, drop):
+            print(f"dropped: epoch {epoch.name} of {epoch.table} with {epoch.peer}")
+        return
+    show.epochs(psi_cache.find(party, pipeline) if list_them else psi_cache.make(party, pipeline, table))
 
 
 def _overrides(settings: tuple[str, ...]) -> dict[str, str]:

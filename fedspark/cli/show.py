@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,9 @@ from fedspark.exchange.inbox import inbox
 from fedspark.exchange.manifest import Address
 from fedspark.run.opening import pinned_roster, place_of
 from fedspark.run.status import IDLE, OPENING, RUNNING, WAITING
+
+if TYPE_CHECKING:
+    from fedspark.steps.psi_cache import Found
 
 _WIDE = 200  # columns where nobody looks at a terminal
 
@@ -69,6 +73,17 @@ def messages(party: PartyConf, pipeline: PipelineConf, label: str, *, sent: bool
         table.add_row(address.step, str(address.round), address.tag, other, str(entry.parts), f"{entry.bytes:,}", state)
     _console().print(table)
     print(f"{table.row_count} messages, {total:,} bytes")
+
+
+def epochs(found: Sequence[Found]) -> None:
+    """What is kept for repeated intersections, and until when."""
+    table = Table("table", "with", "epoch", "rows", "until (UTC)", "bytes", "state", title="kept signatures")
+    for column in (3, 5):
+        table.columns[column].justify = "right"
+    for one in found:
+        words = (one.table, one.peer, one.name, f"{one.rows:,}", _clock(one.expires), f"{one.bytes:,}", one.state)
+        table.add_row(*words)
+    _console().print(table)
 
 
 def _console() -> Console:

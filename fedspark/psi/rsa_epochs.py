@@ -54,9 +54,9 @@ from fedspark.run import Run, Workspace
 FOLDER = "psi-cache"
 DAY_SECONDS = 86_400
 
-_DOCUMENT = "epoch.json"
-_BEGUN = "begun.json"
-_SEED = "seed.sealed"
+DOCUMENT = "epoch.json"
+BEGUN = "begun.json"
+SEED = "seed.sealed"
 _STEP = "epoch"
 _NAME_BYTES = 16
 _SALT_BYTES = 32
@@ -158,7 +158,7 @@ def received(run: Run, message: Any, table: str, host: Party, bits: int) -> Epoc
     except CryptoError as error:
         raise Mismatch(f"The epoch of {host.name} is refused: {error.message}", remedy=error.remedy) from None
     kept = kept_place(run, table, host, epoch.name)
-    if kept.exists(_DOCUMENT) and kept.read_json(_DOCUMENT) != epoch.to_json():
+    if kept.exists(DOCUMENT) and kept.read_json(DOCUMENT) != epoch.to_json():
         raise Mismatch(
             f"{host.name} names epoch {epoch.name}, but with other content than in an earlier run.",
             remedy="Nothing was sent. Ask them: an epoch never changes. They can drop it, and so begin another one.",
@@ -178,7 +178,7 @@ def kept_tags(run: Run, table: str, host: Party, epoch: Epoch) -> TagFiles:
 
 def holds(run: Run, table: str, host: Party, epoch: Epoch) -> bool:
     """Whether the guest has all tags of this epoch."""
-    return kept_place(run, table, host, epoch.name).exists(_DOCUMENT)
+    return kept_place(run, table, host, epoch.name).exists(DOCUMENT)
 
 
 def keep(run: Run, table: str, host: Party, epoch: Epoch, digests: list[str]) -> None:
@@ -190,9 +190,9 @@ def keep(run: Run, table: str, host: Party, epoch: Epoch, digests: list[str]) ->
             f"The tags of {host.name} are not those of its epoch {epoch.name}.",
             remedy="Nothing of them was kept. Ask them to drop the epoch, and start a new run.",
         )
-    place.keep(_DOCUMENT, canonical_json(epoch.to_json()))
+    place.keep(DOCUMENT, canonical_json(epoch.to_json()))
     for other in _in_home(run, table, host):
-        document = other.read_json(_DOCUMENT) if other.exists(_DOCUMENT) else {}
+        document = other.read_json(DOCUMENT) if other.exists(DOCUMENT) else {}
         if document.get("expires", epoch.expires) <= now():
             other.remove("")
 
@@ -223,7 +223,7 @@ def for_guest(run: Run, settings: PsiSettings, source: Source) -> Kept:
     """The epoch that this run uses, made now if there is none that is valid; decided once, also over restarts."""
     chosen = run.once("psi/epoch", lambda: _choose(run, settings, source))
     view = run.aside(f"{_home(run, settings.table, run.roster.guest)}/{chosen['name']}", chosen["name"], b"")
-    if not view.workspace.exists(_SEED):
+    if not view.workspace.exists(SEED):
         raise StoreError(
             f"The epoch {chosen['name']} of table {settings.table}, with which this run began, is not there any more.",
             remedy="Start a new run (another label) at all parties: it takes or makes another epoch.",
@@ -234,8 +234,8 @@ def for_guest(run: Run, settings: PsiSettings, source: Source) -> Kept:
 def serves(run: Run, settings: PsiSettings, source: Source) -> bool:
     """Whether a finished epoch is there that this run could use, so that none of our ids has to be signed for it."""
     bound, days = _bound(run, settings, source), run.party_conf.policy.cache_days
-    finished = (place for place in _in_home(run, settings.table, run.roster.guest) if place.exists(_DOCUMENT))
-    return any(not _ended(place.read_json(_BEGUN), bound, days) for place in finished)
+    finished = (place for place in _in_home(run, settings.table, run.roster.guest) if place.exists(DOCUMENT))
+    return any(not _ended(place.read_json(BEGUN), bound, days) for place in finished)
 
 
 def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
@@ -243,24 +243,24 @@ def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
     bound = _bound(run, settings, source)
     valid: list[tuple[bool, int, str]] = []
     for place in _in_home(run, settings.table, run.roster.guest):
-        if not place.exists(_BEGUN):
+        if not place.exists(BEGUN):
             continue
-        begun = place.read_json(_BEGUN)
+        begun = place.read_json(BEGUN)
         why = _ended(begun, bound, run.party_conf.policy.cache_days)
         if why:
             run.progress.say(f"epoch {place.label[:8]} of {settings.table} is dropped: {why}")
             place.remove("")
         else:
-            valid.append((place.exists(_DOCUMENT), begun["created"], place.label))
+            valid.append((place.exists(DOCUMENT), begun["created"], place.label))
     if valid:
         return {"name": max(valid)[2]}
     name = run.subkey("epoch name")[:_NAME_BYTES].hex()
     home = _home(run, settings.table, run.roster.guest)
     view = run.aside(f"{home}/{name}", name, b"")
-    view.keep_secret(_SEED, run.subkey("epoch seed"))
+    view.keep_secret(SEED, run.subkey("epoch seed"))
     created = now()
     times = {"created": created, "expires": created + run.party_conf.policy.cache_days * DAY_SECONDS}
-    view.workspace.create(_BEGUN, canonical_json({**bound, **times}))
+    view.workspace.create(BEGUN, canonical_json({**bound, **times}))
     return {"name": name}
 
 
@@ -289,9 +289,9 @@ def _ended(begun: dict[str, Any], bound: dict[str, Any], days: int) -> str:
 
 def _made(run: Run, settings: PsiSettings, source: Source, place: Workspace) -> Kept:
     """The epoch in ``place``, its remaining work done."""
-    seed = run.aside(place.prefix, place.label, b"").read_secret(_SEED)
+    seed = run.aside(place.prefix, place.label, b"").read_secret(SEED)
     view = run.aside(place.prefix, place.label, seed).at(_STEP)
-    begun, bits = place.read_json(_BEGUN), settings.key_bits
+    begun, bits = place.read_json(BEGUN), settings.key_bits
     assert bits is not None, "PsiSettings fills it in for this protocol"
     key = RsaKey.generate(view.stream("rsa key"), bits)
     limit = min(settings.bucket_rows, affordable_part_rows(source.row_bytes, bits // 8))
@@ -299,7 +299,7 @@ def _made(run: Run, settings: PsiSettings, source: Source, place: Workspace) -> 
     context = context_of(run, settings.table, run.me, place.label, plan.salt)
     prepared, order = part_files(view, "prepared"), part_files(view, "order")
     tags = TagFiles(place, view.path("psi/tags/part-{part:05d}.arrow"))
-    if not place.exists(_DOCUMENT):
+    if not place.exists(DOCUMENT):
         run.progress.say(f"a new epoch {place.label[:8]} of {settings.table} for {run.roster.guest.name}")
         if not place.exists(view.path("psi/prepared.json")):
             place.remove(view.path("psi/scattered"))  # of another staging of the same rows
@@ -312,8 +312,8 @@ def _made(run: Run, settings: PsiSettings, source: Source, place: Workspace) -> 
         digest = tags_digest(view.once("psi/tagged", work))
         proof = rsa.prove(key, context)
         made = Epoch(place.label, begun["created"], begun["expires"], key.public, proof, plan, digest)
-        place.keep(_DOCUMENT, canonical_json(made.to_json()))
-    epoch = Epoch.from_json(place.read_json(_DOCUMENT), run.me, bits)
+        place.keep(DOCUMENT, canonical_json(made.to_json()))
+    epoch = Epoch.from_json(place.read_json(DOCUMENT), run.me, bits)
     if epoch.public != key.public:
         raise StoreError(
             f"The key of epoch {place.label} does not follow from its seed any more: other software made it.",

@@ -21,7 +21,7 @@ from fedspark.conf.urls import local_path
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
 from fedspark.errors import Absent, ConfigError, Mismatch, NotReady, Oversized, Tampered
-from fedspark.exchange.handshake import open_session
+from fedspark.exchange.handshake import Session, open_session
 from fedspark.exchange.mailbox import Mailbox
 from fedspark.exchange.manifest import MANIFEST
 from fedspark.exchange.seal import SealKeys, seal, unseal
@@ -139,6 +139,39 @@ def open_run(
         progress=progress,
         status=place.status,
         _seed=seed,
+        _session=start,
+        _own_keys=_workspace_keys(identity.private_bytes_raw()),
+    )
+
+
+def open_alone(
+    party: PartyConf, pipeline: PipelineConf, *, progress: Progress | None = None, runner: PartRunner | None = None
+) -> Run:
+    """This party by itself, for work that outlives runs and that its peers need not be there for: it has no session
+    with them, so it can send nothing. What lies in its folder has no meaning afterwards.
+    """
+    check_together(party, pipeline)
+    identity = parse_private(resolve(party.identity, party.directory), party.identity)
+    roster, name = pinned_roster(party, pipeline), os.urandom(16).hex()
+    place, me = place_of(party, pipeline, name), roster[party.party]
+    progress = progress or Progress(me.name)
+    _make_private(place.workspace.ref.url)
+    place.workspace.store.probe(place.workspace.prefix)
+    session = Session(name, b"", me, roster, {}, identity)
+    start = _session_starter(party, f"fedspark {pipeline.pipeline} {me.name}", place.workspace)
+    return Run(
+        me=me,
+        roster=roster,
+        pipeline=pipeline,
+        party_conf=party,
+        label=name,
+        id=name,
+        workspace=place.workspace,
+        mailbox=Mailbox(place.exchange, place.prefix, session, _waiting(place, party, 0, progress)),
+        runner=runner or SparkRunner(start),
+        progress=progress,
+        status=place.status,
+        _seed=os.urandom(_SEED_BYTES),
         _session=start,
         _own_keys=_workspace_keys(identity.private_bytes_raw()),
     )

@@ -30,7 +30,7 @@ def run_step(run: Run, options: LoadOptions) -> None:
     refused: list[TableError] = []
     for table in options.tables:
         try:
-            record = run.once(f"{table}.staged", functools.partial(_stage, run, table))
+            record = run.once(f"{table}.staged", functools.partial(stage_table, run, table))
         except TableError as error:
             refused.append(error)
             continue
@@ -46,14 +46,19 @@ def run_step(run: Run, options: LoadOptions) -> None:
 def staged_source(run: Run, table: str) -> tuple[TableCard, Source]:
     """The card and the rows of a table that an earlier load step of this run has staged."""
     step = next(s for s in run.pipeline.steps if isinstance(s, LoadOptions) and table in s.tables)
-    record = run.workspace.read_json(run.at(step.name).path(f"{table}.staged.json"))
+    return source_of(run, table, run.workspace.read_json(run.at(step.name).path(f"{table}.staged.json")))
+
+
+def source_of(run: Run, table: str, record: dict[str, Any]) -> tuple[TableCard, Source]:
+    """The card and the rows of a table that ``stage_table`` has staged."""
     card = TableCard.from_json(record["card"])
     chunks = Chunks.from_json(run.workspace.ref, record["chunks"])
     shapes = None if card.shapes is None else IdShapes.from_json(card.shapes)
     return card, Source(table, card.rows, len(card.features), card.checksum, chunks, shapes)
 
 
-def _stage(run: Run, table: str) -> dict[str, Any]:
+def stage_table(run: Run, table: str) -> dict[str, Any]:
+    """Take the snapshot of one table into the run's folder; what ``source_of`` asks for, JSON-able."""
     trained = any(isinstance(step, TrainOptions) and step.table == table for step in run.pipeline.steps)
     # Every attempt writes to its own folder; the record that is stored once says which one counts.
     card, chunks = stage(
