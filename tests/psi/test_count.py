@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from fedspark.buckets import SparkRunner
 from fedspark.conf import PsiOptions
 from fedspark.crypto.curve import Scalar, hash_to_curve, inverse_scalar, multiply
 from fedspark.crypto.randomness import Stream
@@ -19,8 +21,11 @@ from fedspark.psi.shuffle import Shuffle
 from fedspark.psi.tally import Tally
 from fedspark.run import Run
 from tests.federation import Federation
-from tests.psi.people import names, source, staged, tags_sent
+from tests.psi.people import message_tag, names, source, staged, tags_sent
 from tests.psi.test_intersection import NONE_IS_ENOUGH, TwiceRunner, everything
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 GUEST, HOST = names(0, 40), names(20, 70)
 
@@ -101,6 +106,25 @@ def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes():
     assert ends >= 4
     assert {result.rows for result in results.values()} == {20}
     assert everything(unbroken) == everything(broken)
+
+
+def test_when_all_is_counted_no_part_of_a_message_and_no_file_with_rows_stays():
+    federation = Federation(keep_messages=False)
+    results = counted(federation, GUEST, HOST, asked())
+    assert results["host"].rows == 20
+    parts = {name for name in federation.objects(federation.exchange) if "/part-" in name}
+    assert {message_tag(name) for name in parts} <= {"size", "nonce", "result"}
+    for name in ("guest", "host"):
+        assert not [path for path in federation.objects(federation.files(name)) if path.endswith(".parquet")]
+
+
+@pytest.mark.spark
+def test_spark_tasks_and_this_process_leave_equal_bytes(spark: SparkSession, tmp_path: Path):
+    here = Federation(base=str(tmp_path / "here"))
+    there = Federation(base=str(tmp_path / "there"), runner=lambda: SparkRunner(lambda: spark, 0.05))
+    results = [counted(federation, GUEST, HOST, asked(32)) for federation in (here, there)]
+    assert results[0] == results[1]
+    assert everything(here) == everything(there)
 
 
 # ---- what there is to learn ------------------------------------------------------------------------------------------
