@@ -2,7 +2,7 @@
 
 An epoch is an RSA key, a salt, the table in prepared part files under that salt, and the sorted tags of all its ids.
 They belong together: whatever ends one of them ends all. An epoch ends when the host's ``cache_days`` are over, when
-the table's content is no longer that of its snapshot, when the guest's identity key is another one, or when the host
+the table's content is no longer that of its snapshot, when host or guest has another identity key, or when the host
 drops it; the next query makes the next one. Everything in it follows from a seed that is drawn for it and kept sealed
 to the host's identity key.
 
@@ -270,6 +270,7 @@ def _bound(run: Run, settings: PsiSettings, source: Source) -> dict[str, Any]:
     return {
         "snapshot": hashlib.sha256(f"{source.snapshot}|{columns}".encode()).hexdigest(),
         "rows": source.rows,
+        "host": run.me.identity.hex(),
         "guest": run.roster.guest.identity.hex(),
         "key_bits": settings.key_bits,
         "bucket_rows": settings.bucket_rows,
@@ -280,8 +281,9 @@ def _ended(begun: dict[str, Any], bound: dict[str, Any], days: int) -> str:
     """Why an epoch does not serve any more; empty while it does."""
     if min(begun["expires"], begun["created"] + days * DAY_SECONDS) <= now():
         return f"its {days} days are over"
-    if begun["guest"] != bound["guest"]:
-        return "the guest has another identity key"
+    for role in ("host", "guest"):
+        if begun[role] != bound[role]:
+            return f"the {role} has another identity key"
     if (begun["snapshot"], begun["rows"]) != (bound["snapshot"], bound["rows"]):
         return "the table has changed"
     return "" if bound.items() <= begun.items() else "the pipeline asks for other sizes"

@@ -5,6 +5,7 @@ one table and its time.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from fedspark.conf import PsiOptions
 from fedspark.crypto import rsa
+from fedspark.crypto.randomness import Stream
 from fedspark.crypto.rsa import RsaKey
 from fedspark.errors import FedsparkError, Mismatch, NotReady, PeerError, PolicyRefused, StoreError, TableError
 from fedspark.exchange.columns import pack_values, unpack_values
@@ -219,14 +221,13 @@ def test_a_run_whose_epoch_was_dropped_says_so():
         half(TABLES["host"], options())(federation.run("host", "psi", patience=0))
 
 
-def test_a_guest_with_another_identity_key_gets_another_epoch():
+@pytest.mark.parametrize("role", ["guest", "host"])
+def test_a_party_with_another_identity_key_gets_another_epoch(role: str):
     federation = Federation()
     query(federation, TABLES)
     place = rsa_epochs.Workspace(federation.files("host"), _home(federation, "host"))
     begun = place.read_json("begun.json")
-    federation.files("host").open().replace(
-        place.name("begun.json"), json.dumps({**begun, "guest": "00" * 32}).encode()
-    )
+    federation.files("host").open().replace(place.name("begun.json"), json.dumps({**begun, role: "00" * 32}).encode())
     first = epochs_of(federation)
     query(federation.next_run("second"), TABLES)
     assert len(epochs_of(federation)) == 1
@@ -459,3 +460,39 @@ def test_an_epoch_that_was_begun_is_finished_by_the_next_run(monkeypatch: pytest
     assert_intersection(second, query(second, TABLES, 32), TABLES)
     assert len(epochs_of(federation)) == 1
     assert not set(signed) & set(calls)
+
+
+def test_no_random_stream_serves_two_purposes_or_two_queries(monkeypatch: pytest.MonkeyPatch):
+    uses: dict[bytes, list[str]] = {}
+    original = Stream.__init__
+
+    def recorded(self: Stream, key: bytes) -> None:
+        uses.setdefault(key, []).append(sys._getframe(1).f_code.co_name)
+        original(self, key)
+
+    monkeypatch.setattr(Stream, "__init__", recorded)
+    federation = Federation()
+    for label in ("first", "second"):
+        query(federation.next_run(label), TABLES, 16)
+    twice = sorted(places for places in uses.values() if len(places) > 1)
+    # Blinds are drawn again to take them off, and the epoch's key again in its second run.
+    assert twice == [*[["draw_blinds", "draw_blinds"]] * (2 * 4), ["stream", "stream"]]
+    assert {places[0] for places in uses.values()} == {
+        "draw_blinds", "blind_bucket", "unblind_bucket", "sort_tags", "stream",
+    }  # fmt: skip
+    assert sum(places[0] == "sort_tags" for places in uses.values()) == 32
+
+
+def test_nothing_in_the_exchange_shows_an_id_a_salt_or_a_seed():
+    federation = Federation()
+    query(federation, TABLES)
+    host = federation.run("host", "psi")
+    kept = rsa_epochs.for_guest(host, options(), source(TABLES["host"]))
+    view = host.aside(_home(federation, "host"), kept.epoch.name, b"")
+    seed = view.read_secret("seed.sealed")
+    salt = kept.epoch.plan.salt
+    for data in federation.objects(federation.exchange).values():
+        assert not any(secret in data for secret in (b"person-", salt, salt.hex().encode(), seed))
+    for data in federation.objects(federation.files("host")).values():
+        assert seed not in data
+    assert not any(word in repr(kept) for word in (seed.hex(), str(kept.key.p), repr(salt)))
