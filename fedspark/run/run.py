@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -211,8 +212,10 @@ class Run:
     # ---- what the step leaves for people -------------------------------------------------------------------------
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """The step's part of the report (fedspark.reports); written once, when the step is done."""
-        self.workspace.create(self.path("record.json"), canonical_json(record))
+        """The step's part of the report (fedspark.reports), in the order in which people read it; written once, when
+        the step is done.
+        """
+        self.workspace.create(self.path("record.json"), json.dumps(record, allow_nan=False).encode())
 
     def read_record(self, step: str) -> dict[str, Any] | None:
         path = self.at(step).path("record.json")

@@ -61,14 +61,14 @@ def _buckets(found: Alignment | Tally) -> dict[str, Any]:
         "parts": found.parts,
         "buckets": buckets,
         "our rows per bucket": round(found.rows_mine / buckets),
-        "padded to": padded_rows(found.rows_mine, buckets),
+        "bucket padded to": padded_rows(found.rows_mine, buckets),
     }
 
 
 def _traffic(sent: Sequence[Traffic], received: Sequence[Traffic], rows: int) -> dict[str, Any]:
     there, back = (sum(one.bytes for one in way) for way in (sent, received))
-    facts = {"sent": _bytes(there), "received": _bytes(back)}
-    return facts | ({"both per row of ours": _bytes(round((there + back) / rows, 1))} if rows else {})
+    facts = {"bytes sent": _bytes(there), "bytes received": _bytes(back)}
+    return facts | ({"bytes per row of ours": _bytes(round((there + back) / rows, 1))} if rows else {})
 
 
 def _messages(sent: Sequence[Traffic], received: Sequence[Traffic]) -> dict[str, Any]:

@@ -154,6 +154,8 @@ def test_nothing_of_the_seed_or_the_keys_shows_in_the_text_of_a_run(federation):
 def test_a_record_of_a_step_is_written_once_and_read_by_its_step(federation):
     run = federation.run("guest", "psi")
     assert run.read_record("psi") is None
-    run.write_record({"title": "first"})
+    run.write_record({"title": "first", "facts": {"rows": 1, "bytes": 2}})
     run.write_record({"title": "second"})
-    assert federation.run("guest").read_record("psi") == {"title": "first"}
+    record = federation.run("guest").read_record("psi")
+    assert record == {"title": "first", "facts": {"rows": 1, "bytes": 2}}
+    assert list(record["facts"]) == ["rows", "bytes"]  # as people read them

@@ -74,9 +74,9 @@ def test_bytes_are_those_of_the_objects_in_the_exchange(monkeypatch: pytest.Monk
     assert messages(found["guest"], "sent to", "host") == messages(found["host"], "received from", "guest") == there
     assert messages(found["guest"], "received from", "host") == messages(found["host"], "sent to", "guest") == back
     facts, total = found["guest"]["facts"], sum(there.values()) + sum(back.values())
-    assert facts["sent"] == {"value": sum(there.values()), "unit": "bytes"}
-    assert facts["received"] == {"value": sum(back.values()), "unit": "bytes"}
-    assert facts["both per row of ours"] == {"value": round(total / 120, 1), "unit": "bytes"}
+    assert facts["bytes sent"] == {"value": sum(there.values()), "unit": "bytes"}
+    assert facts["bytes received"] == {"value": sum(back.values()), "unit": "bytes"}
+    assert facts["bytes per row of ours"] == {"value": round(total / 120, 1), "unit": "bytes"}
 
 
 def test_messages_that_were_removed_when_they_were_read_count(monkeypatch: pytest.MonkeyPatch):
@@ -101,7 +101,7 @@ def test_sizes_and_match_rates_are_true(monkeypatch: pytest.MonkeyPatch):
     assert facts["share of our rows"]["value"] == pytest.approx(40 / 120)
     assert facts["share of the smallest table"]["value"] == pytest.approx(40 / 120)
     assert (facts["parts"], facts["buckets"], facts["our rows per bucket"]) == (8, 8, 15)
-    assert facts["padded to"] == sizes.padded_rows(120, 8)
+    assert facts["bucket padded to"] == sizes.padded_rows(120, 8)
     host = records(monkeypatch, Federation())["host"]["facts"]
     assert host["share of our rows"]["value"] == pytest.approx(40 / 240)
     assert host["share of the smallest table"]["value"] == pytest.approx(40 / 120)
