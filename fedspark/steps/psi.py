@@ -105,7 +105,7 @@ def _ids(looks: Looks) -> list[dict[str, Any]]:
     """What ids look like, if parties were told."""
     if not looks.ids:
         return []
-    note = "What a party file's policy show_id_shapes lets others see, of some ids."
+    note = "Of some ids, and as far as a party lets others see (policy show_id_shapes)."
     rows = [[name, words or "not shown"] for name, words in looks.ids.items()]
     return [{"title": "Ids", "columns": ["party", "ids look like"], "rows": rows, "note": note}]
 
