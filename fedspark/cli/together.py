@@ -7,6 +7,7 @@ from itertools import permutations
 
 from fedspark.conf import LoadOptions, PartyConf, PipelineConf, PredictOptions, TrainOptions
 from fedspark.conf.secrets import resolve
+from fedspark.conf.tables import FileTable
 from fedspark.conf.urls import local_path
 from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.errors import ConfigError, FedsparkError, TableError
@@ -49,10 +50,13 @@ def table_problems(party: PartyConf, pipeline: PipelineConf) -> Iterator[Fedspar
         return
     trained = {step.table for step in pipeline.steps if isinstance(step, TrainOptions)}
     loaded = [name for step in pipeline.steps if isinstance(step, LoadOptions) for name in step.tables]
-    for name in dict.fromkeys(name for name in loaded if name in party.tables):
+    for name in dict.fromkeys(loaded):
+        table = party.tables.get(name)
+        if not isinstance(table, FileTable):  # what lies on a server is looked at when it is loaded
+            continue
         needs_label = me.role is Role.GUEST and name in trained
         try:
-            look_at(name, party.tables[name], id_type=pipeline.ids.type, needs_label=needs_label)
+            look_at(name, table, id_type=pipeline.ids.type, needs_label=needs_label)
         except TableError as error:
             yield TableError(f"{party.path}: {error.message}", remedy=error.remedy)
 

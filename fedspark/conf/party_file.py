@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_mapping
 from fedspark.conf.secrets import REFERENCE_PATTERN, is_reference, is_secret_key, read_small
-from fedspark.conf.table_conf import AnyTable, CsvTable, ParquetTable, TableConf
+from fedspark.conf.tables import TABLE_KINDS, AnyTable, TableConf
 from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
 from fedspark.errors import ConfigError
 from fedspark.party import parse_identity
@@ -215,7 +215,6 @@ class PartyConf(Model):
             yield from check(data)
 
 
-_TABLE_KINDS: dict[Any, type[CsvTable | ParquetTable]] = {"csv": CsvTable, "parquet": ParquetTable}
 _Check = Callable[[Mapping[str, Any]], Iterable[Finding]]
 
 
@@ -223,8 +222,8 @@ def _table_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
     for name, raw in as_mapping(data.get("tables")).items():
         table = as_mapping(raw)
         kind = table.get("kind")
-        if isinstance(kind, str) and kind in _TABLE_KINDS:
-            for finding in _TABLE_KINDS[kind].findings(table):
+        if isinstance(kind, str) and kind in TABLE_KINDS:
+            for finding in TABLE_KINDS[kind].findings(table):
                 yield Finding(("tables", name, *finding.path), finding.rule, finding.value, finding.hint)
 
 

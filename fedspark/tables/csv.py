@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedspark.conf.table_conf import CsvTable
+from fedspark.conf.tables import CsvTable
 from fedspark.errors import TableError
 from fedspark.tables.header import columns_of
 from fedspark.tables.source import Source, locate, reading

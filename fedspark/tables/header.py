@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedspark.conf.table_conf import CsvTable
+from fedspark.conf.tables import CsvTable
 from fedspark.tables.problems import Problems, listed, meant
 from fedspark.tables.roles import Column, Kind, wrong_delimiter
 

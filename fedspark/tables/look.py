@@ -19,7 +19,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedspark.conf.table_conf import AnyTable, CsvTable
+from fedspark.conf.tables import CsvTable, FileTable
 from fedspark.conf.urls import local_path, scheme
 from fedspark.errors import TableError
 from fedspark.tables.header import columns_of
@@ -30,7 +30,7 @@ _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 _UNKNOWN_TO_PYTHON = (".lz4", ".snappy", ".zst", ".deflate", ".xz")
 
 
-def look_at(name: str, conf: AnyTable, *, id_type: str, needs_label: bool = False) -> None:
+def look_at(name: str, conf: FileTable, *, id_type: str, needs_label: bool = False) -> None:
     """Raise TableError when no file lies at the path of the table ``name``, or its columns are not those declared.
 
     ``id_type`` and ``needs_label`` are those of ``roles.resolve_roles``, whose refusals these are.
@@ -51,7 +51,7 @@ def look_at(name: str, conf: AnyTable, *, id_type: str, needs_label: bool = Fals
         resolve_roles(where, columns, conf, id_type=id_type, needs_label=needs_label)
 
 
-def _first_file(where: str, path: str, conf: AnyTable) -> Path | None:
+def _first_file(where: str, path: str, conf: FileTable) -> Path | None:
     """The first file of the table; None where its directory may be partitioned, which adds columns."""
     found = sorted(glob(path)) if has_magic(path) and not os.path.exists(path) else [path]
     if not found or not os.path.exists(found[0]):
@@ -83,7 +83,7 @@ def _files(place: Path) -> Iterator[Path]:
             yield from _files(entry)
 
 
-def _columns(where: str, file: Path, conf: AnyTable) -> tuple[Column, ...] | None:
+def _columns(where: str, file: Path, conf: FileTable) -> tuple[Column, ...] | None:
     if isinstance(conf, CsvTable):
         return None if file.suffix in _UNKNOWN_TO_PYTHON else columns_of(where, conf, _first_line(where, file, conf))
     try:

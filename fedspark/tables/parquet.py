@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedspark.conf.table_conf import ParquetTable
+from fedspark.conf.tables import ParquetTable
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source, locate, reading
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedspark.conf.table_conf import ColumnsConf
+from fedspark.conf.tables import ColumnsConf
 from fedspark.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedspark.conf.table_conf import ColumnsConf, CsvTable
+from fedspark.conf.tables import ColumnsConf, CsvTable
 from fedspark.tables.problems import Problems, listed, meant
 
 

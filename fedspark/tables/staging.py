@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fedspark.conf.table_conf import ColumnsConf
+from fedspark.conf.tables import ColumnsConf
 from fedspark.errors import StoreError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.card import ColumnCard, TableCard

@@ -122,7 +122,7 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
         ("kind: csv", "kind: cvs", "tables.patients.kind: unknown kind; valid: csv, parquet (found 'cvs')."),
         ("kind: csv", "kind: cvs", "Did you mean 'csv'?"),
         ("    kind: csv\n", "", "tables.patients.kind: is required and missing; valid: csv, parquet"),
-        ("kind: csv", "kind: parquet\n    header: true", "tables.patients.header: unknown key; valid here: kind, path"),
+        ("kind: csv", "kind: parquet\n    header: true", "tables.patients.header: unknown key; valid here: kind, id"),
         ("id: patient_id", "id: [a, a]", "tables.patients.id: names column 'a' twice"),
         ("id: patient_id", "id: []", "tables.patients.id: "),
         ("id: patient_id", "id: 3", "tables.patients.id: must be a list"),

@@ -46,7 +46,7 @@ def test_kinds_are_required_and_come_first():
         assert steps[name]["required"][0] == "step"
         assert next(iter(steps[name]["properties"])) == "step"
     tables = party_schema()["$defs"]
-    assert tables["CsvTable"]["required"] == ["kind", "path", "id"]
+    assert tables["CsvTable"]["required"] == ["kind", "id", "path"]
     assert "schema" in tables["CsvTable"]["properties"]
     assert tables["CsvTable"]["properties"]["id"]["anyOf"] == [
         {"type": "string"},

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.card import TableCard
 from fedspark.tables.chunks import Chunks

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.errors import TableError
 from fedspark.tables.look import kind_of, look_at
 from fedspark.tables.roles import Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.errors import StoreError, TableError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.errors import TableError
 from fedspark.tables.problems import mask, nearest
 from fedspark.tables.roles import Column, Kind, resolve_roles

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedspark.conf.table_conf import ParquetTable
+from fedspark.conf.tables import ParquetTable
 from fedspark.errors import FedsparkError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables import staging

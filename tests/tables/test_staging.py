@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedspark.conf.table_conf import CsvTable, ParquetTable
+from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.errors import StoreError
 from fedspark.tables.card import TableCard
 from fedspark.tables.chunks import Chunks

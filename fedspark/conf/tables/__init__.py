@@ -1,0 +1,17 @@
+"""Tables of a party: where one lies, and what its columns are. One model per kind of source, one file per family."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedspark.conf.tables.columns import ColumnsConf
+from fedspark.conf.tables.files import CsvTable, FileTable, ParquetTable
+
+AnyTable = CsvTable | ParquetTable
+TableConf = Annotated[AnyTable, Field(discriminator="kind")]
+
+TABLE_KINDS: dict[str, type[AnyTable]] = {"csv": CsvTable, "parquet": ParquetTable}
+
+__all__ = ["TABLE_KINDS", "AnyTable", "ColumnsConf", "CsvTable", "FileTable", "ParquetTable", "TableConf"]

@@ -1,0 +1,60 @@
+"""Tables that are files: CSV, Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from fedspark.conf.model import Text
+from fedspark.conf.tables.columns import ColumnsConf
+from fedspark.conf.urls import absolute_path
+
+ColumnType = Literal["string", "integer", "double", "decimal", "date", "timestamp", "boolean"]
+Encoding = Literal["utf-8", "us-ascii", "iso-8859-1", "utf-16", "utf-16le", "utf-16be", "utf-32"]
+
+
+def _table_path(text: str, info: ValidationInfo) -> str:
+    directory = (info.context or {}).get("directory", Path())
+    try:
+        return absolute_path(text, directory)
+    except ValueError as error:
+        raise PydanticCustomError("path", "{reason}", {"reason": str(error)}) from None
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _tab(value: Any) -> Any:
+    return "\t" if value == "\\t" else value
+
+
+class FileTable(ColumnsConf):
+    """A table in files."""
+
+    path: Annotated[Text, AfterValidator(_table_path)] = Field(
+        description="File, directory or glob; a URL, or a path taken from the directory of this file."
+    )
+
+
+class CsvTable(FileTable):
+    """Delimited text files."""
+
+    kind: Literal["csv"] = Field(default="csv", description="The kind of this table.")
+    header: bool = Field(default=True, description="Whether the first line names the columns.")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), BeforeValidator(_tab, json_schema_input_type=str)] = (
+        Field(default=",", description="The one character between fields; \\t for a tab.")
+    )
+    encoding: Annotated[Encoding, BeforeValidator(_lower)] = Field(default="utf-8", description="Encoding of the text.")
+    types: dict[Text, ColumnType] | None = Field(
+        default=None, alias="schema", description="Type of every column, in the file's order; null: inferred."
+    )
+
+
+class ParquetTable(FileTable):
+    """Parquet files."""
+
+    kind: Literal["parquet"] = Field(default="parquet", description="The kind of this table.")
