@@ -10,13 +10,13 @@ random, so their order says nothing about places; nor does it matter then how ma
 Tags go the same way. As answers lose their bucket, one scalar a serves all ids of the guest.
 
 Adversary: semi-honest parties that do not collude. Learned: each other's row counts; the guest the number of common
-people; the host the same number as the guest tells it, or with ``result: guest`` nothing (not even an end of the run
-that is no error says more than that the guest's ``min_intersection`` is met). Nothing by bucket or part: blinded ids
-are padded as in ``ecdh``, tags and answers carry no bucket. a and b are fresh in every run, so runs cannot be linked by
-points or tags; but counts of two tables that differ by one person tell about that person. A guest that cheats can
-bring one id and dummies and so ask for a person; ``min_intersection`` of a host stops that only if the guest tells the
-truth. A guest that brings one id many times, and a host that answers one point many times, are refused. What hides the
-ids is DDH on the curve, as in ``ecdh``.
+people; the host the same number as the guest tells it, or with ``result: guest`` nothing (but that the run goes on, so
+that the guest's ``min_intersection`` is met). Nothing by bucket or part: blinded ids are padded as in ``ecdh``, tags
+and answers carry no bucket. a and b are fresh in every run, so runs cannot be linked by points or tags; but counts of
+two tables that differ by one person tell about that person. A guest that cheats can bring one id and dummies and so ask
+for a person; ``min_intersection`` of a host stops that only if the guest tells the truth. A guest that brings one id
+many times, and a host that answers one point many times, are refused. What hides the ids is DDH on the curve, as in
+``ecdh``.
 
 | tag | from -> to | content | rows | bytes per row |
 |---|---|---|---|---|

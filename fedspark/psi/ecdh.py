@@ -11,14 +11,14 @@ map, and what cofactor and inverse ask of scalars.
 Adversary: semi-honest parties that do not collude. With several hosts the guest does this with each of them; buckets,
 salt and plan are common to all, and the result is what all parties share.
 
-Learned. All data parties: each other's row counts, and the intersection (who, among their own people, everybody has).
-The guest: also its intersection with each single host, and it learns the result first. A host: nothing of the other
-hosts but their row counts. Nobody learns how many rows a bucket has: buckets are padded. Scalars are fresh in every
-run, so runs cannot be linked by points or tags. What hides the guest's ids is DDH on the curve with one scalar a for
-each host and bucket, not chance alone as in RSA blinding: who could solve it one day could test ids against a kept
-message. A guest that cheats can put other ids in place of its dummies and rows, and so test at most as many as it
-announced, rounded up by padding. A host that answers with something else than b y makes people vanish from the
-result, and that goes unnoticed.
+Learned. All data parties: each other's row counts, and the intersection (who, among their own people, everybody has);
+with ``result: guest`` hosts learn nothing of it. The guest: also its intersection with each single host, and it learns
+the result first. A host: nothing of the other hosts but their row counts. Nobody learns how many rows a bucket has:
+buckets are padded. Scalars are fresh in every run, so runs cannot be linked by points or tags. What hides the guest's
+ids is DDH on the curve with one scalar a for each host and bucket, not chance alone as in RSA blinding: who could solve
+it one day could test ids against a kept message. A guest that cheats can put other ids in place of its dummies and
+rows, and so test at most as many as it announced, rounded up by padding. A host that answers with something else than b
+y makes people vanish from the result, and that goes unnoticed.
 
 | tag | from -> to | content | rows | bytes per row |
 |---|---|---|---|---|

@@ -13,10 +13,11 @@ rows^2 / 2^128 for two ids of one digest; with 2^-40 a table has no solution, wh
 several hosts the guest does this with each of them; buckets, salt and plan are common to all, and the result is what
 all parties share.
 
-Learned. All data parties: each other's row counts, and the intersection (who, among their own people, everybody has).
-The guest, which receives F's outputs: also its intersection with each single host, and it learns the result first. A
-host: nothing of the other hosts but their row counts. Nobody learns how many rows a bucket has: tables and tags are of
-one size. Transfers and seeds are fresh in every run, so runs cannot be linked.
+Learned. All data parties: each other's row counts, and the intersection (who, among their own people, everybody has);
+with ``result: guest`` hosts learn nothing of it. The guest, which receives F's outputs: also its intersection with each
+single host, and it learns the result first. A host: nothing of the other hosts but their row counts. Nobody learns how
+many rows a bucket has: tables and tags are of one size. Transfers and seeds are fresh in every run, so runs cannot be
+linked.
 
 | tag | from -> to | content | rows | bytes per row, 1 / 2 / 4 field bits |
 |---|---|---|---|---|
