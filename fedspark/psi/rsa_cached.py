@@ -51,9 +51,10 @@ import pyarrow as pa
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.crypto.hashing import TAG_BYTES, bucket_of
 from fedspark.crypto.rsa import RsaKey
-from fedspark.errors import Mismatch, PolicyRefused, TableError
+from fedspark.errors import Mismatch, PolicyRefused, StoreError, TableError
 from fedspark.exchange.columns import from_peer, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
+from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi import rsa_epochs as epochs
 from fedspark.psi.agree import MAX_ROWS, receive_parts, refuse_few
@@ -206,6 +207,12 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
     query = run.once("psi/query", lambda: {**mine, **holds})
     run.send("query", host, query)
 
+    if query["holds"] and not epochs.holds(run, options.table, host, epoch):
+        raise StoreError(
+            f"The tags of epoch {epoch.name} of {host.name}, which we said to hold, are not there any more.",
+            remedy="Start a new run (another label) at all parties: it gets them again.",
+        )
+
     limits = [query["part_rows"], _positive(offer, "part_rows", host)]
     plan = query_plan(run, epoch, source.rows, limits, options.bucket_rows)
     files = epochs.kept_tags(run, options.table, host, epoch)
@@ -264,6 +271,11 @@ def query_plan(run: Run, epoch: Epoch, rows: int, part_rows: list[int], bucket_r
     guest = run.roster.guest.name
     check_announced(run, {guest: rows, **epoch.plan.rows})
     plan = make_plan({guest: rows}, part_rows, bucket_rows, epoch.plan.salt)
+    if plan.parts > MAX_PARTS:
+        raise Mismatch(
+            f"A query of {rows:,} ids would take {plan.parts:,} parts; a message has {MAX_PARTS:,} at most.",
+            remedy="Raise bucket_rows in the pipeline file, or ask whose part limit is so small.",
+        )
     return dataclasses.replace(plan, rows={guest: rows, **epoch.plan.rows})
 
 

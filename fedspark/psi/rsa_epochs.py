@@ -223,18 +223,23 @@ def for_guest(run: Run, settings: PsiSettings, source: Source) -> Kept:
     """The epoch that this run uses, made now if there is none that is valid; decided once, also over restarts."""
     chosen = run.once("psi/epoch", lambda: _choose(run, settings, source))
     view = run.aside(f"{_home(run, settings.table, run.roster.guest)}/{chosen['name']}", chosen["name"], b"")
-    if not view.workspace.exists(SEED):
+    _refuse_dropped(settings.table, view.workspace)
+    return _made(run, settings, source, view.workspace)
+
+
+def _refuse_dropped(table: str, place: Workspace) -> None:
+    if not place.exists(SEED):
         raise StoreError(
-            f"The epoch {chosen['name']} of table {settings.table}, with which this run began, is not there any more.",
+            f"The epoch {place.label} of table {table}, with which this run began, is not there any more.",
             remedy="Start a new run (another label) at all parties: it takes or makes another epoch.",
         )
-    return _made(run, settings, source, view.workspace)
 
 
 def serves(run: Run, settings: PsiSettings, source: Source) -> bool:
     """Whether a finished epoch is there that this run could use, so that none of our ids has to be signed for it."""
     bound, days = _bound(run, settings, source), run.party_conf.policy.cache_days
-    finished = (place for place in _in_home(run, settings.table, run.roster.guest) if place.exists(DOCUMENT))
+    places = _in_home(run, settings.table, run.roster.guest)
+    finished = (place for place in places if place.exists(BEGUN) and place.exists(DOCUMENT))
     return any(not _ended(place.read_json(BEGUN), bound, days) for place in finished)
 
 
@@ -314,6 +319,7 @@ def _made(run: Run, settings: PsiSettings, source: Source, place: Workspace) -> 
         digest = tags_digest(view.once("psi/tagged", work))
         proof = rsa.prove(key, context)
         made = Epoch(place.label, begun["created"], begun["expires"], key.public, proof, plan, digest)
+        _refuse_dropped(settings.table, place)  # meanwhile
         place.keep(DOCUMENT, canonical_json(made.to_json()))
     epoch = Epoch.from_json(place.read_json(DOCUMENT), run.me, bits)
     if epoch.public != key.public:

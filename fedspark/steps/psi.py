@@ -80,6 +80,8 @@ def psi_record(run: Run, settings: PsiSettings, choice: Choice, found: Alignment
         }
     facts |= {f"rows of {name}": rows for name, rows in found.rows_by_party.items()}
     facts["protocol"] = str(choice)
+    if _module(settings, choice) == CACHED:
+        facts["signed ids of the host"] = "kept for later runs, which can be linked"
     if isinstance(found, Alignment) and found.unmatched_files is not None:
         facts["our other rows, kept without columns of the hosts"] = found.unmatched_rows
     looks, poor = Looks.of(run), _poor(run, found)

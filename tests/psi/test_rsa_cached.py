@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from fedspark.buckets import SparkRunner
 from fedspark.conf import PsiOptions
 from fedspark.crypto import rsa
 from fedspark.crypto.randomness import Stream
@@ -208,6 +210,26 @@ def test_a_guest_that_lost_its_copy_gets_the_tags_again():
     assert_intersection(second, query(second, TABLES), TABLES)
     assert "tags" in sent(second)
     assert len(epochs_of(federation)) == 1
+
+
+def test_a_guest_that_loses_its_copy_within_a_run_says_so():
+    federation = Federation()
+    query(federation, TABLES)
+    second = federation.next_run("second")
+    for name in ("host", "guest"):
+        with pytest.raises(NotReady):
+            half(TABLES[name], options())(second.run(name, "psi", patience=0))
+    store = federation.files("guest").open()
+    for name, _ in store.list("psi-cache"):
+        store.delete(name)
+    with pytest.raises(StoreError, match="which we said to hold, are not there any more"):
+        half(TABLES["guest"], options())(second.run("guest", "psi", patience=0))
+
+
+def test_a_part_limit_that_would_make_too_many_parts_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rsa_cached, "MAX_PARTS", 3)
+    with pytest.raises(Mismatch, match="A query of 40 ids would take 4 parts"):
+        query(Federation(), TABLES, 16)
 
 
 def test_a_run_whose_epoch_was_dropped_says_so():
@@ -424,8 +446,9 @@ def test_tasks_that_run_twice_and_in_any_order_leave_equal_bytes():
     assert everything(once) == everything(twice)
 
 
-def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes():
-    unbroken, broken = Federation(), Federation()
+@pytest.mark.parametrize("keep_messages", [True, False])
+def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes(keep_messages: bool):
+    unbroken, broken = Federation(keep_messages=keep_messages), Federation(keep_messages=keep_messages)
     for label in ("first", "second"):
         query(unbroken.next_run(label), TABLES, 32)
         run, results, ends = broken.next_run(label), dict[str, Alignment](), 0
@@ -437,6 +460,16 @@ def test_parties_that_end_at_every_wait_and_come_back_leave_equal_bytes():
                     ends += 1
         assert ends >= 3
     assert everything(unbroken) == everything(broken)
+
+
+@pytest.mark.spark
+def test_tasks_of_spark_and_of_this_process_leave_equal_bytes(spark: Any, tmp_path: Path):
+    here = Federation(base=str(tmp_path / "here"))
+    there = Federation(base=str(tmp_path / "there"), runner=lambda: SparkRunner(lambda: spark, 0.05))
+    for federation in (here, there):
+        for label in ("first", "second"):
+            query(federation.next_run(label), TABLES, 64)
+    assert everything(here) == everything(there)
 
 
 def test_an_epoch_that_was_begun_is_finished_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
