@@ -68,7 +68,7 @@ class Peer:
 def can_import(python: str, package: str) -> bool:
     """Whether the interpreter ``python`` exists and imports ``package``."""
     try:
-        run = subprocess.run([python, "-c", f"import {package}"], capture_output=True, timeout=120, check=False)
+        run = subprocess.run([python, "-c", f"import {package}"], cwd=CHECKOUT, capture_output=True, timeout=120)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return run.returncode == 0

@@ -4,22 +4,22 @@ Cases ``rsa``, ``ecdh``, ``ot`` go end to end: two party processes, each with a 
 aligned part files. Cases ``rsa-crypto`` and so on (``--phase crypto``) are the protocol's pure functions. Both parties
 have as many ids, every second one in common. CPU time is per id of a party, the mean of both; bytes are those of both
 directions. Peers: openmined-psi and fate_utils (ECDH), SecretFlow's spu (RR22, KKRT, ECDH); for the crypto phase of RSA
-also the bare modular powers of the same rows, as a floor: ``libcrypto-powers``, ``powmod-sec-powers``. spu reads and
-writes CSV files; beside it ``ot-crypto`` does so too (``"scope": "csv"``).
+also the bare modular powers of the same rows, as a floor: ``libcrypto-powers``, ``powmod-sec-powers``; for that of ECDH
+the bare multiplications: ``libsodium-multiplications``. spu reads and writes CSV files; beside it ``ot-crypto`` does so
+too (``"scope": "csv"``).
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from benchmarks.harness import Case, Peer, chosen_peers, parser, print_cases
-from benchmarks.ids import PARTIES, ids
+from benchmarks.id_tables import write_table
+from benchmarks.ids import PARTIES
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,27 @@ PEERS = {
     "fate-utils": Peer("fate_utils", "benchmarks.peers.fate", "fate_utils.psi"),
     **SPU,
 }
+_SODIUM = "benchmarks.peers.sodium"
 FLOORS = {
-    "libcrypto-powers": Peer("libcrypto powers", "benchmarks.ours.powers"),
-    "powmod-sec-powers": Peer("gmpy2.powmod_sec powers", "benchmarks.ours.powers"),
+    "rsa": {
+        "libcrypto-powers": Peer("libcrypto powers", "benchmarks.ours.powers"),
+        "powmod-sec-powers": Peer("gmpy2.powmod_sec powers", "benchmarks.ours.powers"),
+    },
+    "ecdh": {"libsodium-multiplications": Peer("libsodium multiplications", _SODIUM, _SODIUM)},
+    "ot": {},
 }
+_ALL_FLOORS = {name: peer for floors in FLOORS.values() for name, peer in floors.items()}
 _PRIMITIVES = {"libcrypto-powers": "libcrypto", "powmod-sec-powers": "powmod_sec"}
 
 
 def main() -> None:
     """Measure what the command line asks for."""
-    options = _parser().parse_args()
+    made = _parser()
+    options = made.parse_args()
+    if options.engine == "openssl":
+        if options.protocol != "ecdh":
+            made.error("--engine is of protocol ecdh")
+        os.environ["FEDSPARK_KERNELS"] = "numpy"  # of this process and all that it starts
     with tempfile.TemporaryDirectory(prefix="fedspark-bench-") as folder:
         cases = []
         for phase in ("crypto", "end-to-end"):
@@ -63,7 +74,7 @@ def main() -> None:
 
 
 def _crypto(options: Any, folder: Path) -> list[Case]:
-    known = PEERS | FLOORS if options.protocol == "rsa" else PEERS
+    known = PEERS | FLOORS[options.protocol]
     return [
         _against(options, _csv_config(options, folder, peer), peer, "crypto")
         for peer in chosen_peers(options.peer, known)
@@ -78,7 +89,7 @@ def _csv_config(options: Any, folder: Path, peer: Peer) -> dict[str, Any]:
 
 
 def _end_to_end(options: Any, folder: Path) -> list[Case]:
-    peers = chosen_peers([name for name in options.peer or PEERS if name not in FLOORS], PEERS)
+    peers = chosen_peers([name for name in options.peer or PEERS if name not in _ALL_FLOORS], PEERS)
     config = {
         **_config(options),
         "tables": {party: str(folder / f"{party}.parquet") for party in PARTIES},
@@ -86,8 +97,7 @@ def _end_to_end(options: Any, folder: Path) -> list[Case]:
         "driver_memory": options.driver_memory,
     }
     for party, path in config["tables"].items():
-        column = ids(party, options.rows)
-        pq.write_table(pa.table({"id": column, "number": [float(row % 97) for row in range(options.rows)]}), path)
+        write_table(path, party, options.rows)
     return [_against(options, config, peer, "end-to-end") for peer in peers]
 
 
@@ -96,7 +106,7 @@ def _config(options: Any) -> dict[str, Any]:
 
 
 def _against(options: Any, config: dict[str, Any], peer: Peer, phase: str) -> Case:
-    name = next((name for name, other in (FLOORS | SPU).items() if other is peer), None)
+    name = next((name for name, other in (_ALL_FLOORS | SPU).items() if other is peer), None)
     peer_config = {"primitive": _PRIMITIVES.get(name), "spu": name.removeprefix("spu-")} if name else {}
     extra: dict[str, Any] = {"phase": phase, "unit": "id and party"}
     if options.protocol == "rsa":
@@ -112,7 +122,11 @@ def _against(options: Any, config: dict[str, Any], peer: Peer, phase: str) -> Ca
 def _parser() -> Any:
     made = parser(__doc__.splitlines()[0], rows=2000)
     made.add_argument("--protocol", choices=sorted(PROTOCOLS), default="rsa", help="which protocol of ours")
-    made.add_argument("--peer", action="append", help=f"may be repeated: {', '.join([*PEERS, *FLOORS])}; default: all")
+    known = ", ".join([*PEERS, *_ALL_FLOORS])
+    made.add_argument("--peer", action="append", help=f"may be repeated: {known}; default: all")
+    made.add_argument(
+        "--engine", choices=("fastest", "openssl"), default="fastest", help="what multiplies on our side (ecdh)"
+    )
     made.add_argument("--field-bits", type=int, choices=(1, 2, 4), default=2, help="field of protocol ot")
     made.add_argument("--bucket-rows", type=int, default=65536, help="ids per bucket aimed at (ecdh, ot)")
     made.add_argument("--phase", choices=("crypto", "end-to-end", "all"), default="all", help="which cases")
