@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from fedspark.steps.psi import PROTOCOLS
 from tests.faults import mortal
 from tests.faults.mortal import BUCKET_ROWS, PARTS, TABLES, WAVES, Life
 from tests.federation import Federation
@@ -84,7 +83,7 @@ def everything(federation: Federation) -> dict[str, dict[str, bytes]]:
     return {name: federation.objects(ref) for name, ref in stores.items()}
 
 
-@pytest.fixture(scope="module", params=sorted(PROTOCOLS))
+@pytest.fixture(scope="module", params=sorted(WRITERS))
 def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
