@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedspark.psi import ot, sizes
+from fedspark.psi import ot, rsa_epochs, sizes
 from fedspark.steps.psi import PROTOCOLS
+
+MORNING = 1_800_000_000
 
 
 @pytest.fixture(scope="session", params=sorted(PROTOCOLS))
@@ -17,3 +19,12 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
         patch.setattr(ot, "BUCKETS_PER_PART", 1)
         patch.setattr(sizes, "WAVE_PARTS", 1)
         yield request.param
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The time that epochs of kept signatures see, to be changed by tests: a morning at first. Waves have one part."""
+    time = [MORNING]
+    monkeypatch.setattr(rsa_epochs, "now", lambda: time[0])
+    monkeypatch.setattr(sizes, "WAVE_PARTS", 1)
+    return time
