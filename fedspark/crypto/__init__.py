@@ -10,6 +10,7 @@
     paillier        PrivateKey, encrypt, ...          additively homomorphic columns; in parts:
         ciphertexts, paillier_keys, paillier_engine, fixed_base
     ot              transfer, oprf, ...               oblivious transfer and its extension (a folder)
+    kernel_choice   wanted_kernels                    whether code compiled at run time is wanted
     constant_time   power_pairs                       powers with private exponents (OpenSSL or GMP)
     primes, moduli                                    making keys, and checking those that arrive
     identity        new_identity, parse_private, ...  Ed25519 keys that sign hellos and manifests

@@ -2,6 +2,7 @@
 
 OpenSSL's X25519 (through ``cryptography``, which is there anyway) with GMP for the map; and the AVX-512 IFMA kernels
 of ``curve_kernel`` where the processor has the instructions, llvmlite is installed and both agree on a self-test.
+``FEDSPARK_KERNELS=numpy`` asks for OpenSSL.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gmpy2 import mpz
 
 from fedspark.crypto.curve_field import PRIME
 from fedspark.crypto.curve_kernel import COEFFICIENT, ifma_curve
+from fedspark.crypto.kernel_choice import wanted_kernels
 from fedspark.crypto.residues import batch_inverse
 
 Bytes = npt.NDArray[np.uint8]
@@ -46,8 +48,10 @@ class Engine(Protocol):
 
 @cache
 def fastest() -> Engine:
-    """The IFMA kernels where they run and agree with OpenSSL and GMP, else these. Decided once per process."""
-    library, kernels = LibraryCurve(), ifma_curve()
+    """The IFMA kernels where they run, are not declined and agree with OpenSSL and GMP, else these. Decided once per
+    process.
+    """
+    library, kernels = LibraryCurve(), None if wanted_kernels() == "numpy" else ifma_curve()
     return kernels if kernels is not None and agree(kernels, library) else library
 
 

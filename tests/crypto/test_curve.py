@@ -239,6 +239,19 @@ def test_an_engine_that_computes_one_wrong_bit_is_not_used(monkeypatch: pytest.M
     assert fastest.__wrapped__().name == "openssl"
 
 
+@needs_ifma
+def test_the_environment_declines_the_vector_kernels(monkeypatch: pytest.MonkeyPatch):
+    for wanted, name in (("numpy", "openssl"), ("numba", "ifma"), ("", "ifma")):
+        monkeypatch.setenv("FEDSPARK_KERNELS", wanted)
+        assert fastest.__wrapped__().name == name
+
+
+def test_kernels_that_nobody_knows_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FEDSPARK_KERNELS", "openssl")
+    with pytest.raises(CryptoError, match="'openssl'"):
+        fastest.__wrapped__()
+
+
 def test_without_llvmlite_openssl_is_used(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
     assert ifma_curve() is None

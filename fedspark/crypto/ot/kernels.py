@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedspark.crypto.kernel_choice import wanted_kernels
 from fedspark.crypto.ot import kernels_numpy
 from fedspark.errors import CryptoError
 
@@ -58,9 +59,7 @@ class Kernels(Protocol):
 @cache
 def fastest() -> Kernels:
     """The kernels of this process, decided at the first call (which compiles, or loads what was compiled)."""
-    wanted = os.environ.get("FEDSPARK_KERNELS", "")
-    if wanted not in ("", "numpy", "numba"):
-        raise CryptoError(f"FEDSPARK_KERNELS is {wanted!r}.", remedy="Set it to numpy or numba, or not at all.")
+    wanted = wanted_kernels()
     if wanted == "numpy":
         return _numpy()
     try:
@@ -78,7 +77,7 @@ def suited(rows: int) -> Kernels:
     """The kernels for a process that handles about ``rows`` rows: numpy's below 750,000, where loading compiled code
     (0.4 s; 3 s the first time on a machine) costs more than it saves.
     """
-    return fastest() if rows >= _WORTH_LOADING or os.environ.get("FEDSPARK_KERNELS") else _numpy()
+    return fastest() if rows >= _WORTH_LOADING or wanted_kernels() else _numpy()
 
 
 @cache
