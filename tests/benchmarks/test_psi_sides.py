@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ids import PARTIES, common, ids
-from benchmarks.ours import psi_ecdh, psi_ot
+from benchmarks.ours import psi_ecdh, psi_ot, psi_rsa_cached
 
 CONFIG = {"rows": 300, "field_bits": 2, "bucket_rows": 64}
 
@@ -18,6 +18,11 @@ def test_ids_in_memory_end_as_common_ids(side):
     assert done.rows == 300
     assert done.cpu_s > 0
     assert done.bytes > 0
+
+
+def test_a_query_on_kept_signatures_finds_half_of_its_ids():
+    done = psi_rsa_cached.prepare("crypto", {"rows": 30, "times": 40, "bits": 2048})()
+    assert (done.rows, done.bytes > 30 * (256 + 256 + 8)) == (30, True)
 
 
 def test_with_csv_files_the_guest_writes_the_common_ids(tmp_path: Path):

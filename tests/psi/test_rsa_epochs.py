@@ -1,4 +1,4 @@
-"""An epoch serves one guest, one table and its time, and as many ids a day as its host allows; forgeries are refused."""
+"""An epoch serves one guest, one table and its time, and as many ids a day as its host allows; forgeries fail."""
 
 from __future__ import annotations
 
