@@ -20,7 +20,7 @@ _SHORTEST = 4  # digits of an epoch's name that are enough to drop it
 
 @dataclass(frozen=True)
 class Found:
-    """One epoch in this party's workspace: ``made`` here as a host, or what a guest keeps of one; it takes ``bytes``."""
+    """One epoch in this party's workspace, of ``bytes``: ``made`` here as a host, or what a guest keeps of one."""
 
     table: str
     peer: str

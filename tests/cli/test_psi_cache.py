@@ -17,7 +17,8 @@ from tests.example import PARTIES, PATIENCE_SECONDS, Example
 @pytest.fixture
 def example(tmp_path: Path) -> Example:
     example = Example.make(tmp_path / "example")
-    example.edit_steps(psi={"cache": True}, predict={"cache": True})
+    cached = {"protocol": "rsa", "cache": True}
+    example.edit_steps(psi=cached, predict=cached)
     return example
 
 

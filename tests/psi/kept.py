@@ -16,7 +16,7 @@ from tests.psi.people import message_tag, names, source, staged
 
 
 def options(bucket_rows: int = 65536, **more: Any) -> PsiOptions:
-    return PsiOptions(table="people", bucket_rows=bucket_rows, cache=True, **more)
+    return PsiOptions(table="people", protocol="rsa", bucket_rows=bucket_rows, cache=True, **more)
 
 
 def half(table: pa.Table, settings: PsiOptions) -> Callable[[Run], Any]:
