@@ -14,26 +14,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from pydantic_core import PydanticCustomError
 
 from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_mapping
-from fedspark.conf.secrets import REFERENCE_PATTERN, is_reference, is_secret_key, read_small
+from fedspark.conf.references import BY_REFERENCE, CLEAR_SECRET, SecretReference
+from fedspark.conf.secrets import is_reference, is_secret_key, read_small
 from fedspark.conf.tables import TABLE_KINDS, AnyTable, TableConf
 from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
 from fedspark.errors import ConfigError
 from fedspark.party import parse_identity
 
-CLEAR_SECRET = "clear_secret"
-_BY_REFERENCE = "must be a reference, env:NAME or file:path, and never the secret itself"
 _HDFS = "hdfs has no create-only put, which every file of a run relies on; use file, s3, gs or az"
 
 
 def _directory(info: ValidationInfo) -> Path:
     directory = (info.context or {}).get("directory", Path())
     return Path(directory)
-
-
-def _reference(text: str) -> str:
-    if not is_reference(text):
-        raise PydanticCustomError(CLEAR_SECRET, _BY_REFERENCE)
-    return text
 
 
 def _url(text: str, info: ValidationInfo) -> str:
@@ -74,9 +67,6 @@ def _identity(value: Any, info: ValidationInfo) -> Any:
 
 
 StoreUrl = Annotated[Text, AfterValidator(_store_url)]
-SecretReference = Annotated[
-    str, AfterValidator(_reference), Field(json_schema_extra={"pattern": REFERENCE_PATTERN, "minLength": 5})
-]
 Identity = Annotated[bytes, BeforeValidator(_identity, json_schema_input_type=str)]
 _OPTIONS = "Settings of the object store (endpoint, region, ...); a secret among them is a reference."
 
@@ -232,7 +222,7 @@ def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
         settings = as_mapping(as_mapping(data.get(path[0])).get(path[1]))
         for key, value in settings.items():
             if is_secret_key(str(key)) and not (isinstance(value, str) and is_reference(value)):
-                yield Finding((*path, key), _BY_REFERENCE, value)
+                yield Finding((*path, key), BY_REFERENCE, value)
 
 
 def _place_findings(data: Mapping[str, Any]) -> Iterable[Finding]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from fedspark.conf.document import Document
 from fedspark.conf.model import ACROSS_KEYS, NAME_PATTERN, NAME_RULE, Finding, KeyPath
-from fedspark.conf.party_file import CLEAR_SECRET
+from fedspark.conf.references import CLEAR_SECRET
 from fedspark.conf.secrets import MASK, is_secret_key
 from fedspark.conf.shape import child, keys_of, shape_at
 from fedspark.errors import ConfigError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ class Source:
     ``where`` names it and ``kind`` its format in messages. ``frame`` has the columns c0, c1, ... in the order of
     ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, a last boolean
     column ``malformed``.
+
+    Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
+    all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
+    TableError when the source changed meanwhile.
     """
 
     where: str
@@ -36,6 +40,8 @@ class Source:
     frame: DataFrame
     columns: tuple[Column, ...]
     checks_lines: bool = False
+    lost: Callable[[BaseException], bool] | None = None
+    settled: Callable[[int], None] | None = None
 
 
 def spark_path(url: str) -> str:

@@ -9,6 +9,7 @@ cost more than all the rest.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,14 +27,16 @@ from fedspark.tables.problems import Problems
 from fedspark.tables.registry import open_source
 from fedspark.tables.roles import Column, Kind, Roles, resolve_roles
 from fedspark.tables.sink import RESULT, Sink, Written
-from fedspark.tables.source import SPARK_ERRORS, explain_task, own_session
+from fedspark.tables.source import SPARK_ERRORS, Source, explain_task, own_session
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
+_LOG = logging.getLogger(__name__)
 _BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _BATCH_ROWS = 100_000
 _BATCH_BYTES = 32 << 20
+_PAUSES = (1.0, 5.0)
 
 
 def stage(
@@ -74,6 +77,8 @@ def stage(
     sink = _sink(layout, ref, folder, chunk_rows, chunk_bytes)
     try:
         written = _write(session, layout, sink)
+        if source.settled is not None:
+            source.settled(written.metrics.read)
         _check(layout, written.metrics, one_class=needs_label, constant=training)
         _delete(ref, folder, keep=[file for file, _, _ in written.files])
     except BaseException as error:
@@ -105,14 +110,29 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_byt
 
 
 def _write(session: SparkSession, layout: Layout, sink: Sink) -> Written:
-    """Run the job; of every partition exactly one attempt's result counts, however often Spark runs a task."""
+    """Run the job; of every partition exactly one attempt's result counts, however often Spark runs a task.
+
+    A connection to the source that is lost fails the job where Spark does not run tasks again (on one machine): then
+    the whole job runs again, twice at most.
+    """
     if session.sparkContext.getConf().get(_BATCH) is None:
         # Spark's 10,000 rows are small batches for few columns, and larger ones than memory likes for thousands.
         row = 8 * sink.features + 32 * (1 + sink.ids)
         session.conf.set(_BATCH, str(max(1, min(_BATCH_ROWS, _BATCH_BYTES // row))))
-    frame = layout.sinkable()
-    results = frame.mapInArrow(sink, RESULT).collect()
+    results = _collect(layout.sinkable().mapInArrow(sink, RESULT), layout.source)
     return Written.of([(row.result, row.error) for row in results], sink.features, sink.id_kind)
+
+
+def _collect(frame: DataFrame, source: Source) -> list[Row]:
+    for pause in _PAUSES:
+        try:
+            return frame.collect()
+        except SPARK_ERRORS as error:
+            if source.lost is None or not source.lost(error):
+                raise
+            _LOG.warning("%s: the connection was lost while it was read; all rows are read again", source.where)
+            time.sleep(pause)
+    return frame.collect()
 
 
 def _check(layout: Layout, metrics: Metrics, *, one_class: bool, constant: bool) -> None:
