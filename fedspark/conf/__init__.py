@@ -14,7 +14,7 @@ from fedspark.conf.options import (
 from fedspark.conf.party_file import ExchangeConf, PartyConf, PolicyConf, SparkConf, WorkspaceConf
 from fedspark.conf.pipeline_file import PipelineConf
 from fedspark.conf.schema import party_schema, pipeline_schema, schema_text
-from fedspark.conf.tables import AnyTable, CsvTable, ParquetTable
+from fedspark.conf.tables import AnyTable, CsvTable, OrcTable, ParquetTable
 
 __all__ = [
     "AnyTable",
@@ -22,6 +22,7 @@ __all__ = [
     "EvaluateOptions",
     "ExchangeConf",
     "LoadOptions",
+    "OrcTable",
     "ParquetTable",
     "PartyConf",
     "PipelineConf",

@@ -1,8 +1,8 @@
 """A first look at a table without Spark: are its files there, and do they have the columns that the party file names?
 
-Only files on this machine are looked at, and of each table one header line or one Parquet footer. What cannot be judged
-so (URLs, globs with braces, partitioned directories, kinds of compression that Python does not know) passes: the load
-step sees it all.
+Only files on this machine are looked at, and of each table one header line, or one footer of Parquet or ORC. What
+cannot be judged so (URLs, globs with braces, partitioned directories, kinds of compression that Python does not know)
+passes: the load step sees it all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from fedspark.conf.tables import CsvTable, FileTable
 from fedspark.conf.urls import local_path, scheme
 from fedspark.errors import TableError
 from fedspark.tables.header import columns_of
 from fedspark.tables.roles import Column, Kind, resolve_roles
+
+KINDS = {"csv": "CSV", "parquet": "Parquet", "orc": "ORC"}
+"""What people call these kinds."""
 
 _LONGEST_HEADER = 1 << 24
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
@@ -87,11 +91,13 @@ def _columns(where: str, file: Path, conf: FileTable) -> tuple[Column, ...] | No
     if isinstance(conf, CsvTable):
         return None if file.suffix in _UNKNOWN_TO_PYTHON else columns_of(where, conf, _first_line(where, file, conf))
     try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        schema = pq.read_schema(file) if conf.kind == "parquet" else orc.ORCFile(file).schema
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         reason = str(error).splitlines()[0].rstrip(".")
         remedy = "Correct `path` or `kind`, or write the file again."
-        raise TableError(f"{where}: {file} is not readable as Parquet: {reason}.", remedy=remedy) from None
+        raise TableError(f"{where}: {file} is not readable as {KINDS[conf.kind]}: {reason}.", remedy=remedy) from None
     return tuple(Column(place, field.name, str(field.type), kind_of(field.type)) for place, field in enumerate(schema))
 
 

@@ -1,11 +1,12 @@
-"""Parquet files: their own types decide what a column can be."""
+"""Parquet and ORC files: their own types decide what a column can be."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedspark.conf.tables import ParquetTable
+from fedspark.conf.tables import OrcTable, ParquetTable
+from fedspark.tables.look import KINDS
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source, locate, reading
 
@@ -14,19 +15,20 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 
-def read(spark: SparkSession, name: str, conf: ParquetTable, directory: Path) -> Source:
+def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, directory: Path) -> Source:
     """The table ``name`` of a party file whose paths begin at ``directory``; TableError when it cannot be opened."""
     path = locate(conf.path, directory)
     where = f"Table {name!r} ({conf.path})"
-    with reading(where, "Parquet"):
-        frame = spark.read.parquet(path)
+    kind = KINDS[conf.kind]
+    with reading(where, kind):
+        frame = spark.read.format(conf.kind).load(path)
         fields = frame.schema.fields
         frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
     columns = tuple(
         Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
         for position, field in enumerate(fields)
     )
-    return Source(where, "Parquet", frame, columns)
+    return Source(where, kind, frame, columns)
 
 
 def kind_of(data_type: DataType) -> Kind:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 READERS = {
     "csv": "fedspark.tables.csv:read",
     "parquet": "fedspark.tables.parquet:read",
+    "orc": "fedspark.tables.parquet:read",
 }
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from fedspark.conf import CsvTable, ParquetTable, check_together, load_party, load_pipeline, party_from
 from fedspark.conf.document import parse_document
+from fedspark.conf.tables import TABLE_KINDS
 from fedspark.conf.urls import local_path
 from fedspark.errors import ConfigError
 from fedspark.party import identity_text
 
 KEY = bytes(range(32))
+KINDS = ", ".join(TABLE_KINDS)
 
 
 def test_relative_places_begin_at_the_directory_of_the_file(write, party_text, tmp_path, monkeypatch):
@@ -119,9 +121,9 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("kind: csv", "kind: cvs", "tables.patients.kind: unknown kind; valid: csv, parquet (found 'cvs')."),
+        ("kind: csv", "kind: cvs", f"tables.patients.kind: unknown kind; valid: {KINDS} (found 'cvs')."),
         ("kind: csv", "kind: cvs", "Did you mean 'csv'?"),
-        ("    kind: csv\n", "", "tables.patients.kind: is required and missing; valid: csv, parquet"),
+        ("    kind: csv\n", "", f"tables.patients.kind: is required and missing; valid: {KINDS}"),
         ("kind: csv", "kind: parquet\n    header: true", "tables.patients.header: unknown key; valid here: kind, id"),
         ("id: patient_id", "id: [a, a]", "tables.patients.id: names column 'a' twice"),
         ("id: patient_id", "id: []", "tables.patients.id: "),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedspark.conf.tables import CsvTable, ParquetTable
+from fedspark.conf.tables import ColumnsConf, CsvTable, ParquetTable
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.card import TableCard
 from fedspark.tables.chunks import Chunks
@@ -32,7 +32,7 @@ class Bench:
         known = ("id_type", "needs_label", "needs_features", "training", "chunk_rows", "chunk_bytes")
         arguments = {"id_type": "string", **{key: options.pop(key) for key in known if key in options}}
         conf = {"id": "id", **options}
-        table: CsvTable | ParquetTable
+        table: ColumnsConf
         if isinstance(content, (str, bytes)):
             path = self.directory / "people.csv"
             path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -43,7 +43,7 @@ class Bench:
             table = ParquetTable(**{"path": str(path), **conf})
         return self.stage_conf(table, **arguments)
 
-    def stage_conf(self, table: CsvTable | ParquetTable, **arguments: Any) -> TableCard:
+    def stage_conf(self, table: ColumnsConf, **arguments: Any) -> TableCard:
         """Stage a table whose file is already there."""
         self._staged += 1
         arguments = {"id_type": "string", "ref": self.ref, "folder": f"tables/{self._staged}", **arguments}

@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from fedspark.conf.tables.columns import ColumnsConf
-from fedspark.conf.tables.files import CsvTable, FileTable, ParquetTable
+from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable
 
-AnyTable = CsvTable | ParquetTable
+AnyTable = CsvTable | ParquetTable | OrcTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
-TABLE_KINDS: dict[str, type[AnyTable]] = {"csv": CsvTable, "parquet": ParquetTable}
+TABLE_KINDS: dict[str, type[AnyTable]] = {"csv": CsvTable, "parquet": ParquetTable, "orc": OrcTable}
 
-__all__ = ["TABLE_KINDS", "AnyTable", "ColumnsConf", "CsvTable", "FileTable", "ParquetTable", "TableConf"]
+__all__ = ["TABLE_KINDS", "AnyTable", "ColumnsConf", "CsvTable", "FileTable", "OrcTable", "ParquetTable", "TableConf"]

@@ -27,7 +27,7 @@ class ColumnsConf(Model):
     label: Text | None = Field(default=None, description="Column with 0 or 1 to learn; the guest's alone.")
     features: Columns | None = Field(
         default=None,
-        description="Columns to learn from; null: of Parquet all other numeric columns, of CSV all other columns "
+        description="Columns to learn from; null: all other numeric columns, and of CSV all other columns "
         "(text among them is refused, unless `schema` declares it).",
     )
     ignore: list[Text] = Field(default=[], description="Columns that are left out of everything.")

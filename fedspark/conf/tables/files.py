@@ -1,4 +1,4 @@
-"""Tables that are files: CSV, Parquet."""
+"""Tables that are files: CSV, Parquet, ORC."""
 
 from __future__ import annotations
 
@@ -58,3 +58,9 @@ class ParquetTable(FileTable):
     """Parquet files."""
 
     kind: Literal["parquet"] = Field(default="parquet", description="The kind of this table.")
+
+
+class OrcTable(FileTable):
+    """ORC files."""
+
+    kind: Literal["orc"] = Field(default="orc", description="The kind of this table.")
