@@ -16,14 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from fedspark.buckets import InProcessRunner
+from fedspark.conf import PsiOptions
 from fedspark.exchange.store import Store
-from fedspark.psi import ot, sizes
+from fedspark.party import Role
+from fedspark.psi import count, ot, rsa_cached, rsa_epochs, sizes
+from fedspark.psi.align import Source
+from fedspark.run import Run
+from fedspark.steps.psi import PROTOCOLS
 from tests.federation import Federation
 from tests.psi.people import names, options, role_of, source, staged
 
 TABLES = {"guest": staged(names(0, 40), label=True), "host": staged(names(10, 60))}
 BUCKET_ROWS = 16
 WAVES, PARTS = 2, 4
+NOON = 1_800_014_400
+"""The time at which every process thinks it lives."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ def federation(base: Path | None) -> Federation:
     """Parties whose keys follow from their names: the same ones in every process."""
     sizes.WAVE_PARTS = PARTS // WAVES
     ot.BUCKETS_PER_PART = 1
+    rsa_epochs.now = lambda: NOON
     return Federation(base=None if base is None else str(base), runner=InProcessRunner, keep_messages=False)
 
 
@@ -55,8 +63,24 @@ def live(base: Path, name: str, protocol: str, life: Life) -> None:
     watch_store(life, name, write)
     parties = federation(base)
     parties._runner = lambda: Noted(write)
-    run = parties.run(name, "psi")
-    role_of(run, protocol)(run, options(BUCKET_ROWS, protocol), source(TABLES[name]))
+    role(protocol)(parties.run(name, "psi"), source(TABLES[name]))
+
+
+def role(protocol: str) -> Callable[[Run, Source], Any]:
+    """A party's half of a protocol, and of what ecdh and rsa become under other options."""
+    if protocol in PROTOCOLS:
+        return lambda run, table: role_of(run, protocol)(run, options(BUCKET_ROWS, protocol), table)
+    module, settings = {
+        "count": (count, PsiOptions(table="people", protocol="ecdh", reveal="count", bucket_rows=BUCKET_ROWS)),
+        "kept": (rsa_cached, PsiOptions(table="people", cache=True, bucket_rows=BUCKET_ROWS)),
+    }[protocol]
+    return lambda run, table: (module.guest if run.role is Role.GUEST else module.host)(run, settings, table)
+
+
+def play(parties: Federation, protocol: str) -> dict[str, Any]:
+    """All of them in this process."""
+    half = role(protocol)
+    return parties.play("psi", {name: lambda run, name=name: half(run, source(TABLES[name])) for name in TABLES})
 
 
 class Noted(InProcessRunner):

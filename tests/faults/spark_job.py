@@ -21,7 +21,7 @@ from fedspark.buckets import SparkRunner
 from fedspark.exchange.store import Store
 from fedspark.psi import distribute
 from tests.faults import mortal
-from tests.psi.people import chunks_of, options, role_of, source
+from tests.psi.people import chunks_of, source
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -117,7 +117,7 @@ def main(base: Path, protocol: str, record: str) -> None:
             flaky = FlakyRunner(lambda: session, lambda function: Flaky(function, attempts, submission, name))
             object.__setattr__(run, "runner", flaky)
             chunks = chunks_of(table, base / f"{submission}-{name}", CHUNK_ROWS)
-            return role_of(run, protocol)(run, options(mortal.BUCKET_ROWS, protocol), source(table, chunks))
+            return mortal.role(protocol)(run, source(table, chunks))
 
         return play
 

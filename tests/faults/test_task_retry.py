@@ -15,7 +15,6 @@ from tests.conftest import CHECKOUT
 from tests.faults import mortal
 from tests.faults.spark_job import FAILING
 from tests.faults.test_killed_in_waves import PARTS_OF_WAVE, assert_same, everything
-from tests.psi.people import intersect
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -63,8 +62,9 @@ def test_a_job_with_failing_tasks_that_is_killed_and_submitted_again_leaves_equa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mortal.sizes, "WAVE_PARTS", 0)  # restores what ``federation`` sets
         patch.setattr(mortal.ot, "BUCKETS_PER_PART", 0)
+        patch.setattr(mortal.rsa_epochs, "now", None)
         unbroken = mortal.federation(None)
-        intersect(unbroken, mortal.TABLES, mortal.BUCKET_ROWS, PROTOCOL)
+        mortal.play(unbroken, PROTOCOL)
         assert_same(jobs.base / "stores", everything(unbroken))
 
 
