@@ -15,11 +15,13 @@ from pyspark.errors import PySparkException
 
 from fedspark.errors import FedsparkError, StoreError, TableError
 from fedspark.tables.roles import Column
+from fedspark.tables.sink import carried, uncarried
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SPARK_ERRORS = (PySparkException, Py4JError)
+_FROM_TASK = "fedspark says: "
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Source:
     """A table as read, nothing computed yet.
 
     ``where`` names it and ``kind`` its format in messages. ``frame`` has the columns c0, c1, ... in the order of
-    ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, a last boolean
-    column ``malformed``.
+    ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, the boolean
+    column ``malformed``, the text of such a ``line`` and the URL of its ``file``. ``skips_lines``: these are left out.
 
     Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
     all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
@@ -40,6 +42,7 @@ class Source:
     frame: DataFrame
     columns: tuple[Column, ...]
     checks_lines: bool = False
+    skips_lines: bool = False
     lost: Callable[[BaseException], bool] | None = None
     settled: Callable[[int], None] | None = None
 
@@ -112,18 +115,35 @@ def explain(error: BaseException, where: str, kind: str) -> FedsparkError:
     if "CANNOT_READ_FILE_FOOTER" in text or "FAILED_READ_FILE" in text:
         remedy = "Correct `path` or `kind`, or write the file again."
         return TableError(f"{where}: it is not readable as {kind}: {_reason(text)}", remedy=remedy)
+    if "java.sql.SQLSyntaxErrorException" in text:
+        remedy = "Correct the table's conditions; if its columns changed while it was read, load it again."
+        return TableError(f"{where}: the server refused the query: {_reason(text)}", remedy=remedy)
+    if re.search(r"java\.sql\.SQL\w*Exception", text):
+        remedy = "See that the server runs, then run the same command again."
+        return StoreError(f"{where}: the {kind} server failed while rows were read: {_reason(text)}", remedy=remedy)
     return StoreError(f"{where}: Spark failed while reading it: {_reason(text)}", remedy="See Spark's log.")
 
 
 def explain_task(error: BaseException, where: str, kind: str) -> FedsparkError:
     """As ``explain``, for the one job that reads the source and stages its rows."""
     text = _full_text(error)
-    if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND")):
+    if said := re.search(rf"^\w+: {_FROM_TASK}(\[.*\])$", text, flags=re.MULTILINE):
+        return uncarried(said[1])
+    if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND", "java.sql.SQL")):
         return explain(error, where, kind)
     remedy = "See Spark's log."
     if "No module named" in text:
         remedy = "Install fedspark for the Python of Spark's executors too, or hand it to spark-submit by --py-files."
     return StoreError(f"Staging {where} failed: {_reason(text)}", remedy=remedy)
+
+
+@contextmanager
+def telling_driver() -> Iterator[None]:
+    """For a reader's Python in a task: its errors reach the driver as they are, through Spark's stack traces."""
+    try:
+        yield
+    except FedsparkError as error:
+        raise RuntimeError(_FROM_TASK + carried(error)) from None
 
 
 def _full_text(error: BaseException) -> str:
