@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from fedspark.crypto.curve import Scalar
 from fedspark.crypto.rsa import RsaKey
-from fedspark.psi import ecdh, rsa_blind
+from fedspark.psi import ecdh, rsa_blind, sizes
 from tests.crypto.plain_curve import plain_multiply, plain_point
 from tests.federation import Federation
 from tests.psi.people import intersect, names, staged
@@ -27,6 +27,11 @@ GUEST, HOST = [*names(0, 15), "Zoë"], [*names(8, 30), "Zoë"]
 COMMON = set(GUEST) & set(HOST)
 TABLES = {"guest": staged(GUEST, label=True), "host": staged(HOST)}
 BUCKETS, BUCKET_ROWS = 2, 16
+
+
+@pytest.fixture(autouse=True)
+def one_wave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "WAVE_PARTS", BUCKETS)
 
 
 def prefixed(field: bytes) -> bytes:
