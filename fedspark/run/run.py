@@ -17,6 +17,7 @@ from fedspark.errors import StoreError
 from fedspark.exchange.mailbox import Address, Incoming, Mailbox, Outgoing, Receipt
 from fedspark.exchange.seal import SealKeys, seal, unseal
 from fedspark.exchange.signed import canonical_json
+from fedspark.exchange.store import Missing
 from fedspark.party import Party, Role, Roster
 from fedspark.run.progress import Progress
 from fedspark.run.status import StatusBoard
@@ -110,7 +111,12 @@ class Run:
         """A JSON value that is computed at most once per run and step; every later call reads the stored one."""
         path = self.path(f"{name}.json")
         if not self.workspace.exists(path):
-            self.workspace.create(path, canonical_json(compute()))
+            try:
+                self.workspace.create(path, canonical_json(compute()))
+            except Missing:
+                # Another process of this party was faster, and has removed by now what only this value was made of.
+                if not self.workspace.exists(path):
+                    raise
         return self.workspace.read_json(path)
 
     # ---- part tasks ----------------------------------------------------------------------------------------------

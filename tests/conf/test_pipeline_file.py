@@ -12,7 +12,9 @@ from fedspark.party import Role
 
 def test_defaults_are_filled_in(write, pipeline_text):
     pipeline = load_pipeline(write(pipeline_text))
-    assert pipeline.step("psi") == PsiOptions(table="patients", protocol="rsa", key_bits=2048, bucket_rows=65536)
+    assert pipeline.step("psi") == PsiOptions(
+        table="patients", protocol="auto", key_bits=2048, field_bits=2, bucket_rows=65536
+    )
     train = pipeline.step("train")
     assert isinstance(train, TrainOptions)
     assert (train.l2, train.max_rounds, train.tolerance, train.validation) == (0.001, 50, 1e-11, 0.3)

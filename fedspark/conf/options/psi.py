@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedspark.conf.model import Finding, KeyBits, Model, Name
 
+DEFAULT_PROTOCOL = "auto"
 RSA_BITS = 2048
 OT_FIELD_BITS = 2
 
@@ -20,7 +21,7 @@ class PsiSettings(Model):
     name: Name
     table: Name
     protocol: Literal["rsa", "ecdh", "ot", "auto"] = Field(
-        default="rsa",
+        default=DEFAULT_PROTOCOL,
         description="Protocol of the intersection: rsa (blind signatures), ecdh (Diffie-Hellman on Curve25519), ot "
         "(oblivious transfer extension; the fastest), or auto, which looks at the sizes of the tables and says why.",
     )
@@ -75,7 +76,7 @@ class PsiSettings(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
         bits, field_bits = data.get("key_bits"), data.get("field_bits")
-        protocol, may_run = data.get("protocol", "rsa"), _may_run(data)
+        protocol, may_run = data.get("protocol", DEFAULT_PROTOCOL), _may_run(data)
         counts = data.get("reveal") == "count"
         used = "ecdh" if counts and protocol == "auto" else protocol
         if "rsa" not in may_run and bits is not None:
@@ -93,7 +94,7 @@ class PsiSettings(Model):
 
 def _may_run(data: Mapping[str, Any]) -> tuple[str, ...]:
     """The protocols of which one will run."""
-    protocol = str(data.get("protocol", "rsa"))
+    protocol = str(data.get("protocol", DEFAULT_PROTOCOL))
     if protocol == "auto":
         return ("ecdh",) if data.get("reveal") == "count" else ("rsa", "ecdh", "ot")
     return (protocol,)
