@@ -6,12 +6,33 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable
+from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
 
-AnyTable = CsvTable | ParquetTable | OrcTable
+AnyTable = CsvTable | ParquetTable | OrcTable | MysqlTable | ClickHouseTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
-TABLE_KINDS: dict[str, type[AnyTable]] = {"csv": CsvTable, "parquet": ParquetTable, "orc": OrcTable}
+TABLE_KINDS: dict[str, type[AnyTable]] = {
+    "csv": CsvTable,
+    "parquet": ParquetTable,
+    "orc": OrcTable,
+    "mysql": MysqlTable,
+    "clickhouse": ClickHouseTable,
+}
 
-__all__ = ["TABLE_KINDS", "AnyTable", "ColumnsConf", "CsvTable", "FileTable", "OrcTable", "ParquetTable", "TableConf"]
+__all__ = [
+    "TABLE_KINDS",
+    "AnyTable",
+    "ClickHouseSink",
+    "ClickHouseTable",
+    "ColumnsConf",
+    "CsvTable",
+    "FileTable",
+    "MysqlSink",
+    "MysqlTable",
+    "OrcTable",
+    "ParquetTable",
+    "TableConf",
+]
