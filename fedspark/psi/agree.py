@@ -32,7 +32,7 @@ from fedspark.crypto.randomness import derive
 from fedspark.errors import Mismatch, PolicyRefused, TableError, Tampered
 from fedspark.exchange.mailbox import Incoming
 from fedspark.exchange.manifest import MAX_PARTS
-from fedspark.party import Party
+from fedspark.party import Party, Role
 from fedspark.psi.align import Source
 from fedspark.psi.choose import check_announced
 from fedspark.psi.looks import Looks, compare, shown_shapes
@@ -170,13 +170,14 @@ def receive_parts(run: Run, tag: str, sender: Party, plan: Plan, wave: Wave | No
 
 
 def _refuse_many(run: Run, sizes: Mapping[str, Size]) -> None:
-    """PolicyRefused, before the salt is there, when the guest brings more ids than this host allows."""
-    guest, limit = run.roster.guest.name, run.party_conf.policy.max_peer_rows
-    if limit is not None and run.me.name != guest and sizes[guest].rows > limit:
-        raise PolicyRefused(
-            f"{guest} brings {sizes[guest].rows:,} ids; this party's limit max_peer_rows is {limit:,}.",
-            remedy="Agree on a smaller table, or raise policy.max_peer_rows in the party file.",
-        )
+    """PolicyRefused, before the salt is there, when a party that we intersect with brings more ids than we allow."""
+    limit = run.party_conf.policy.max_peer_rows
+    for peer in run.roster.hosts if run.role is Role.GUEST else [run.roster.guest]:
+        if limit is not None and sizes[peer.name].rows > limit:
+            raise PolicyRefused(
+                f"{peer.name} brings {sizes[peer.name].rows:,} ids; this party's limit max_peer_rows is {limit:,}.",
+                remedy="Agree on a smaller table, or raise policy.max_peer_rows in the party file.",
+            )
 
 
 def refuse_few(run: Run, rows: int) -> None:

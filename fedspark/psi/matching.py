@@ -15,6 +15,8 @@ nor how many, only that the guest did not refuse it as too small. With ``join: l
 people, its other rows; messages are the same.
 
 A host sorts by tag, so the places of its tags say nothing about its rows; only it knows which row a place belongs to.
+``matched`` is the guest's word: a host notices marks on dummies and a number that is not the announced one, but not a
+guest that marks others of its people than those in common.
 """
 
 from __future__ import annotations
@@ -314,8 +316,18 @@ def send_wave(
     context, and is not called when all of them have run before: what it would read may be gone by then.
     """
     context = None if run.sent(tag, to, round=wave.number) else make()
-    whole = {"rows": plan.rows[(whose or run.me).name], "of": plan.parts, "buckets": plan.buckets_per_part}
-    run.send_parts(tag, to, _titled(run, title, to), function, wave.parts, context, round=wave.number, **whole)
+    run.send_parts(
+        tag,
+        to,
+        _titled(run, title, to),
+        function,
+        wave.parts,
+        context,
+        round=wave.number,
+        rows=plan.rows[(whose or run.me).name],
+        of=plan.parts,
+        buckets=plan.buckets_per_part,
+    )
 
 
 def ask_and_match(

@@ -38,3 +38,14 @@ def test_more_parts_than_a_message_can_have_are_refused_before_anything_is_prepa
 
     with pytest.raises(Mismatch, match="parts; a message has 100,000 at most"):
         federation.play("psi", {"guest": honest, "host": lying})
+
+
+def test_a_host_that_announces_more_ids_than_a_guest_allows_is_refused_before_anything_is_padded() -> None:
+    federation = Federation(policy={"guest": {"max_peer_rows": 6}})
+    tables = {"guest": source(staged(names(0, 5), label=True)), "host": source(staged(names(0, 7)))}
+
+    def half(name: str) -> Any:
+        return lambda run: agree.agree(run, tables[name], value_bytes=256, bucket_rows=65536)
+
+    _, errors = federation.play_out("psi", {name: half(name) for name in tables})
+    assert "host brings 7 ids; this party's limit max_peer_rows is 6" in errors["guest"].message
