@@ -118,8 +118,8 @@ class PolicyConf(Model):
     max_peer_rows: int | None = Field(
         default=None,
         ge=1,
-        description="Most ids that a party may bring to an intersection with us: a guest may test so many people, and a "
-        "host's table decides how much a guest pads. Any number if left out.",
+        description="Most ids that a party may bring to an intersection with us: a guest may test so many people, and "
+        "a host's table decides how much a guest pads. Any number if left out.",
     )
     cache_days: int = Field(
         default=30,
