@@ -13,7 +13,7 @@ from fedspark.psi.align import Source
 from fedspark.run import Run
 from fedspark.tables.card import ColumnCard, TableCard
 from fedspark.tables.chunks import Chunks
-from fedspark.tables.problems import listed
+from fedspark.tables.problems import for_example, listed
 from fedspark.tables.shapes import IdShapes
 from fedspark.tables.staging import stage
 
@@ -80,6 +80,8 @@ def _summary(card: TableCard, conf: AnyTable) -> str:
     """``patients: 450 rows, 3 features``, and which columns nobody spoke of are no numbers and so no features."""
     found = len(card.features)
     text = f"{card.name}: {card.rows:,} rows, {found} feature{'' if found == 1 else 's'}"
+    if card.skipped:
+        text += f"; {card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}"
     if conf.features is not None:
         return text
     left = [column for column in card.columns if column.role == "ignored" and column.name not in conf.ignore]
@@ -115,6 +117,8 @@ def _note(card: TableCard) -> str:
         words.append(f"ids look like {IdShapes.from_json(card.shapes).describe()}")
     if card.dropped:
         words.append(f"{card.dropped:,} rows of repeated ids left out")
+    if card.skipped:
+        words.append(f"{card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}")
     if card.label_counts is not None:
         words.append(f"label 1 in {card.label_counts['1']:,} rows")
     if card.constant:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
+from fedspark.tables.bad_lines import bad_lines
 from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import UNDECODABLE, Metrics
-from fedspark.tables.problems import EXAMPLES, Problems, examples, listed, repeated_keys, rows
+from fedspark.tables.problems import EXAMPLES, Problems, examples, for_example, listed, repeated_keys, rows
 from fedspark.tables.roles import Roles
 from fedspark.tables.values import any_of, is_finite, is_label, is_missing
 
@@ -27,12 +28,14 @@ class Check:
     """Rules that rows may break: a condition per column (or one), and the clause for the counts that are not zero.
 
     ``show`` is a text of which the message lists some distinct values: only for what says nothing about a person.
+    ``places`` finds the words for some of the rows, where their ids would say less.
     """
 
     broken: Mapping[str, Expression]
     problem: Callable[[dict[str, int]], str]
     remedy: str
     show: Expression | None = None
+    places: Callable[[], list[str]] | None = None
 
 
 def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
@@ -55,7 +58,15 @@ def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
     shown = _examples(frame, [any_of([check.broken[name] for name in found]) for check, found in failed])
     for (check, found), ids in zip(failed, shown, strict=True):
         values = _values(frame.where(check.broken[""]), check.show) if check.show is not None else ""
-        problems.add(check.problem(found) + values + examples(ids), check.remedy)
+        shown_as = for_example(check.places()) if check.places is not None else examples(ids)
+        problems.add(check.problem(found) + values + shown_as, check.remedy)
+
+
+def find_nothing_read(layout: Layout, metrics: Metrics, problems: Problems) -> None:
+    """Add a table of which every line was skipped: it is not empty, it is not what its conf says."""
+    if layout.source.skips_lines and metrics.malformed and not metrics.rows:
+        problem = f"all its {rows(metrics.malformed)} have too few or too many fields, or a quote that does not end"
+        problems.add(problem + for_example(bad_lines(layout.source)), "Correct `delimiter`, or write the file again.")
 
 
 def find_nothing_to_learn(
@@ -85,11 +96,13 @@ def find_duplicates(layout: Layout, problems: Problems) -> None:
 
 
 def _line_checks(layout: Layout) -> Iterator[Check]:
-    if layout.source.checks_lines:
+    if layout.source.checks_lines and not layout.source.skips_lines:
         yield Check(
             {"": F.col("malformed")},
             lambda found: f"{rows(found[''])} with too few or too many fields, or a quote that does not end",
-            "Mend the lines, or correct `delimiter`; texts with line breaks need another format, such as Parquet.",
+            "Mend the lines, correct `delimiter`, or leave such lines out (`on_bad_row: skip`); texts with line breaks "
+            "need another format, such as Parquet.",
+            places=lambda: bad_lines(layout.source),
         )
 
 

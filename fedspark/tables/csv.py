@@ -29,7 +29,7 @@ def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Sou
     columns = columns_of(where, conf, list(first))
     with reading(where, "CSV"):
         frame = _frame(spark, where, path, conf, options, [value or "" for value in first])
-    return Source(where, "CSV", frame, columns, checks_lines=True)
+    return Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=conf.on_bad_row == "skip")
 
 
 def _frame(
@@ -54,8 +54,9 @@ def _frame(
     if conf.header and not comparable and len(frame.inputFiles()) > 1:
         remedy = "Give every column a name of its own: only then can the header lines of several files be compared."
         raise TableError(f"{where}: some columns of its files have no name, or share one.", remedy=remedy)
-    frame = frame.toDF(*places, "malformed")
-    return frame.withColumn("malformed", functions.col("malformed").isNotNull())
+    file = frame.metadataColumn("_metadata")["file_path"].alias("file")
+    frame = frame.select("*", file).toDF(*places, "line", "file")
+    return frame.withColumn("malformed", functions.col("line").isNotNull())
 
 
 def _unused(name: str, names: list[str]) -> str:

@@ -35,17 +35,21 @@ class Layout:
     drop: bool = False
 
     def frame(self) -> DataFrame:
-        """All rows of the source."""
-        return self._raw().select("*", *self._numbers())
+        """All rows of the source that are not to be skipped."""
+        rows = self._raw()
+        rows = rows.where(~F.col("malformed")) if self.source.skips_lines else rows
+        return rows.select("*", *self._numbers())
 
     def sinkable(self) -> DataFrame:
         """The rows to stage, with the columns that `sink.Sink` takes; Spark computes none that are not among them.
 
+        Rows to be skipped are among them: the sink counts them and leaves them out.
+
         Where duplicates are dropped one row per key, the smallest by ids, label and features as read. A row that some
         check would refuse counts as smaller than any sound one: reduction must not hide it.
         """
-        rows = self._smallest(self._raw()).select("*", *self._numbers()) if self.drop else self.frame()
-        return rows.select(
+        rows = self._smallest(self._raw()) if self.drop else self._raw()
+        return rows.select("*", *self._numbers()).select(
             F.col("i0").alias("key") if self.raw_key else "key",
             *(f"i{k}" for k in range(len(self.roles.ids)) if self.ids_come),
             *(["y"] if self.roles.label else []),
@@ -84,7 +88,8 @@ class Layout:
     def sound(self, metrics: Metrics) -> bool:
         """Whether every row has a key, a label where there is one, and all its numbers."""
         labelled = sum(metrics.labels) if self.roles.label else metrics.rows
-        nothing = not metrics.malformed and not metrics.undecodable
+        unread = 0 if self.source.skips_lines else metrics.malformed
+        nothing = not unread and not metrics.undecodable
         return nothing and metrics.keys == labelled == metrics.rows and not self.bad_features(metrics)
 
     def constant_features(self, metrics: Metrics) -> tuple[str, ...]:
@@ -112,7 +117,7 @@ class Layout:
         return label + [number(F.col(f"r{k}"), column).alias(f"v{k}") for k, column in enumerate(self.roles.features)]
 
     def _smallest(self, frame: DataFrame) -> DataFrame:
-        carried = [name for name in frame.columns if name not in ("key", "n")]
+        carried = [name for name in frame.columns if name not in ("key", "malformed", "n")]
         sound = ~F.col("malformed")
         if self.roles.label:
             sound &= is_label(number(F.col("l"), self.roles.label))
@@ -120,5 +125,5 @@ class Layout:
             values = F.array(*(number(F.col(f"r{k}"), column) for k, column in enumerate(self.roles.features)))
             sound &= F.forall(values, is_finite)
         smallest = F.min(F.struct(sound.alias("sound"), *carried)).alias("row")
-        reduced = frame.groupBy("key").agg(smallest, F.sum("n").alias("n"))
-        return reduced.select("key", *(f"row.{name}" for name in carried), "n")
+        reduced = frame.groupBy("key", "malformed").agg(smallest, F.sum("n").alias("n"))
+        return reduced.select("key", "malformed", *(f"row.{name}" for name in carried), "n")

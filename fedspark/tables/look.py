@@ -30,7 +30,9 @@ KINDS = {"csv": "CSV", "parquet": "Parquet", "orc": "ORC"}
 """What people call these kinds."""
 
 _LONGEST_HEADER = 1 << 24
-_OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+"""How Python opens a file of that suffix, as Spark would; `open` for all others."""
+
 _UNKNOWN_TO_PYTHON = (".lz4", ".snappy", ".zst", ".deflate", ".xz")
 
 
@@ -104,7 +106,7 @@ def _columns(where: str, file: Path, conf: FileTable) -> tuple[Column, ...] | No
 def _first_line(where: str, file: Path, conf: CsvTable) -> list[str]:
     """Fields of the first line that is not empty, as the load step would read them."""
     encoding = "utf-8-sig" if conf.encoding == "utf-8" else conf.encoding
-    opened = _OPEN.get(file.suffix, open)
+    opened = OPENERS.get(file.suffix, open)
     text: IO[str]
     with opened(file, "rt", encoding=encoding, errors="replace", newline="") as text:
         try:

@@ -21,7 +21,12 @@ def mask(text: str) -> str:
 
 def examples(ids: Sequence[str]) -> str:
     """``, for example p***1 (8 characters)``: up to three masked ids, or nothing."""
-    return f", for example {', '.join(mask(text) for text in ids[:EXAMPLES])}" if ids else ""
+    return for_example([mask(text) for text in ids[:EXAMPLES]])
+
+
+def for_example(texts: Sequence[str]) -> str:
+    """``, for example a, b``, of what may be shown as it is, or nothing."""
+    return f", for example {', '.join(texts)}" if texts else ""
 
 
 def rows(count: int) -> str:

@@ -35,6 +35,7 @@ class Sink:
     read, unless the only one is the key as it came (not ``ids_come``); ``y``, if there is a label; ``v0``, ``v1``, ...,
     the features as numbers; ``malformed`` and ``n`` (see ``layout``) where the source has them. ``where`` begins
     messages. ``columns`` are those of `Chunks`. ``id_kind`` is what the id column holds at the source (see `IdShapes`).
+    ``skip_malformed``: malformed rows are counted and left out.
     """
 
     ref: StoreRef
@@ -49,6 +50,7 @@ class Sink:
     chunk_rows: int = CHUNK_ROWS
     chunk_bytes: int = CHUNK_BYTES
     id_kind: str = "text"
+    skip_malformed: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """One row of `RESULT`: what `Written.of` reads, or the error that the driver must raise."""
@@ -63,7 +65,10 @@ class Sink:
         schema = chunk_schema(self.columns)
         writer = ChunkWriter(self.ref.open(), self.folder, schema, self.chunk_rows, self.chunk_bytes)
         metrics, shapes, due = Metrics.of(self.features), IdShapes(self.id_kind, {}), 0
-        for batch in batches:
+        for raw in batches:
+            batch = self._counted(raw, metrics)
+            if not batch.num_rows:
+                continue
             staged = self._staged(batch, metrics)
             if metrics.rows > due:  # one batch of every chunk is enough to know what ids look like
                 shapes = shapes.merge(shapes_of(staged[0], self.id_kind))
@@ -71,8 +76,18 @@ class Sink:
             writer.write(pa.Table.from_arrays(staged, schema=schema))
         return json.dumps([writer.close(), metrics.to_json(), shapes.to_json()])
 
+    def _counted(self, batch: pa.RecordBatch, metrics: Metrics) -> pa.RecordBatch:
+        """The batch without the rows to be skipped, after all were counted."""
+        stands_for = batch.column("n") if "n" in batch.schema.names else pa.repeat(1, batch.num_rows)
+        metrics.read += pc.sum(stands_for).as_py() or 0
+        if "malformed" not in batch.schema.names or not batch.column("malformed").true_count:
+            return batch
+        malformed = batch.column("malformed")
+        metrics.malformed += pc.sum(stands_for.filter(malformed)).as_py()
+        return batch.filter(pc.invert(malformed)) if self.skip_malformed else batch
+
     def _staged(self, batch: pa.RecordBatch, metrics: Metrics) -> list[pa.Array]:
-        """The staged columns of a batch, counted."""
+        """The staged columns of a batch, its values counted."""
         key, ids = self._ids(batch)
         label = _numbers(batch.column("y"))[0] if self.label else None
         features = []
@@ -81,9 +96,6 @@ class Sink:
             metrics.add_feature(k, there)
             features.append(values)
         metrics.add_rows(key, ids, label, features)
-        names = batch.schema.names
-        metrics.read += pc.sum(batch.column("n")).as_py() or 0 if "n" in names else len(key)
-        metrics.malformed += pc.sum(batch.column("malformed")).as_py() or 0 if "malformed" in names else 0
         return [key, *ids, *map(pa.array, features if label is None else [label, *features])]
 
     def _ids(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[pa.Array]]:

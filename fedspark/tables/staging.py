@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from fedspark.conf.tables import ColumnsConf
 from fedspark.errors import StoreError
 from fedspark.exchange.store import StoreRef
+from fedspark.tables.bad_lines import bad_lines
 from fedspark.tables.card import ColumnCard, TableCard
-from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_to_learn
+from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_read, find_nothing_to_learn
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunks
 from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import Metrics
@@ -105,6 +106,7 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_byt
         ids_come=layout.ids_come,
         chunk_rows=chunk_rows,
         chunk_bytes=chunk_bytes,
+        skip_malformed=layout.source.skips_lines,
         id_kind=layout.roles.ids[0].kind.value if len(layout.roles.ids) == 1 else Kind.TEXT.value,
     )
 
@@ -138,6 +140,7 @@ def _collect(frame: DataFrame, source: Source) -> list[Row]:
 def _check(layout: Layout, metrics: Metrics, *, one_class: bool, constant: bool) -> None:
     problems = Problems(layout.source.where)
     find_bad_rows(layout, metrics, problems)
+    find_nothing_read(layout, metrics, problems)
     find_nothing_to_learn(layout, metrics, problems, one_class=one_class, constant=constant)
     if problems and not layout.drop:  # else it would be the next thing to mend
         find_duplicates(layout, problems)
@@ -155,10 +158,11 @@ def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
 def _card(name: str, layout: Layout, written: Written, size: int, seconds: float) -> TableCard:
     roles, metrics, count = layout.roles, written.metrics, written.metrics.rows
     labels = {str(value): metrics.labels[value] for value in (0, 1)} if roles.label else None
+    skipped = metrics.malformed if layout.source.skips_lines else 0
     return TableCard(
         name=name,
         rows=count,
-        dropped=metrics.read - count,
+        dropped=metrics.read - skipped - count,
         columns=tuple(_column_card(column, roles, count) for column in layout.source.columns),
         features=tuple(column.name for column in roles.features),
         label_counts=labels,
@@ -167,6 +171,8 @@ def _card(name: str, layout: Layout, written: Written, size: int, seconds: float
         bytes=size,
         seconds=round(seconds, 3),
         shapes=written.shapes.to_json(),
+        skipped=skipped,
+        skipped_lines=tuple(bad_lines(layout.source)) if skipped else (),
     )
 
 

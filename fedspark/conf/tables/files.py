@@ -52,6 +52,11 @@ class CsvTable(FileTable):
     types: dict[Text, ColumnType] | None = Field(
         default=None, alias="schema", description="Type of every column, in the file's order; null: inferred."
     )
+    on_bad_row: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="A line with too few or too many fields, or a quote that does not end: refuse the table, or leave "
+        "such lines out and say how many there were.",
+    )
 
 
 class ParquetTable(FileTable):
