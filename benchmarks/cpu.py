@@ -2,8 +2,8 @@
 
 A wall clock says little on a machine that others use too. A Spark application is a Python driver, a JVM and Python
 workers that the JVM forks, so what counts is the tree, living and dead: /proc gives every living descendant's own
-time and that of the children it has waited for; a subreaper adopts those whose parent died first, and as nobody
-waits for them, their time stays there to be read.
+time, a clock remembers what it saw of those that have ended, and a subreaper adopts those whose parent died first: as
+nobody waits for them, their time stays there to be read.
 """
 
 from __future__ import annotations
@@ -25,17 +25,22 @@ def process_cpu() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def tree_cpu() -> float:
-    """Seconds of this process and of all its descendants, living ones included, to about 10 ms each.
+class TreeClock:
+    """CPU seconds of this process and of every descendant that was alive at some reading, added up process by process.
 
-    Without /proc (macOS) only what ``process_cpu`` sees.
+    Processes of a tree end while the clock runs: Spark ends Python workers that were idle for a minute. What a process
+    does after the last reading that sees it is lost, and so is who lives between two readings. To about 10 ms each.
     """
-    total = process_cpu()
-    for pid in _descendants(os.getpid()):
-        with contextlib.suppress(OSError, IndexError):
-            fields = _stat(pid)
-            total += sum(int(fields[index]) for index in (11, 12, 13, 14)) / _TICKS
-    return total
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[int, str], float] = {}
+
+    def __call__(self) -> float:
+        for pid in [os.getpid(), *_descendants(os.getpid())]:
+            with contextlib.suppress(OSError, IndexError):
+                fields = _stat(pid)
+                self._seconds[pid, fields[19]] = (int(fields[11]) + int(fields[12])) / _TICKS
+        return sum(self._seconds.values())
 
 
 def tree_peak_mb() -> float:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cpu import adopt_orphans, tree_cpu, tree_peak_mb
+from benchmarks.cpu import TreeClock, adopt_orphans, tree_peak_mb
 from benchmarks.ids import PARTIES
 from fedspark.conf import PartyConf, PipelineConf, party_from, pipeline_from
 from fedspark.psi.align import Alignment, PartFiles, part_files
@@ -34,18 +34,19 @@ def main() -> None:
     os.dup2(2, 1)
     adopt_orphans()
     party, pipeline = _party(config), _pipeline(config)
-    progress = CpuProgress(config["party"], quiet=not config.get("log"))
+    cpu = TreeClock()
+    progress = CpuProgress(config["party"], cpu, quiet=not config.get("log"))
     run = open_run(party, pipeline, "bench", wait_seconds=_WAIT_SECONDS, progress=progress)
     disk = Disk(config["folder"])
-    clock = [tree_cpu()]
+    clock = [cpu()]
     # An empty job of each kind: JVM, Python daemon and worker, and what the worker imports.
     run.spark.range(2).mapInArrow(lambda batches: batches, "id long").collect()
     run.runner.run(nothing, range(1), part_files(run.at("psi"), "none"), lambda done: None)
-    clock.append(tree_cpu())
+    clock.append(cpu())
     run_steps(run, only="load")
-    clock.append(tree_cpu())
+    clock.append(cpu())
     run_steps(run, only="psi")
-    clock.append(tree_cpu())
+    clock.append(cpu())
     peak = tree_peak_mb()
     alignment = Alignment.of(run.at("psi"))
     answer = {
@@ -71,17 +72,18 @@ def nothing(files: PartFiles, part: int) -> None:
 class CpuProgress(Progress):
     """Progress that also adds up the CPU time of the process tree by phase: {"step: phase": [CPU s, wall s]}."""
 
-    phases: dict[str, list[float]]
+    def __init__(self, name: str, clock: TreeClock, *, quiet: bool) -> None:
+        super().__init__(name, quiet=quiet)
+        self.phases: dict[str, list[float]] = {}
+        self._cpu = clock
 
     @contextlib.contextmanager
     def timed(self, title: str, rows: int | None = None) -> Iterator[None]:
-        if not hasattr(self, "phases"):
-            self.phases = {}
-        cpu, wall = tree_cpu(), time.perf_counter()
+        cpu, wall = self._cpu(), time.perf_counter()
         with super().timed(title, rows):
             yield
         spent = self.phases.setdefault(f"{self.step}: {title}", [0.0, 0.0])
-        spent[0] = round(spent[0] + tree_cpu() - cpu, 3)
+        spent[0] = round(spent[0] + self._cpu() - cpu, 3)
         spent[1] = round(spent[1] + time.perf_counter() - wall, 3)
 
 
