@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from fedspark.tables.source import Source
 
 READERS = {
+    "clickhouse": "fedspark.tables.clickhouse.reader:read",
     "csv": "fedspark.tables.csv:read",
     "parquet": "fedspark.tables.parquet:read",
+    "mysql": "fedspark.tables.mysql.reader:read",
     "orc": "fedspark.tables.parquet:read",
 }
 

@@ -27,6 +27,17 @@ def found_or_installed(package: str, *programs: str) -> str:
     return program
 
 
+def file_found_or_installed(package: str, path: str) -> str:
+    """``path``, perhaps after installing the Debian package that has it."""
+    if not os.path.exists(path):
+        if shutil.which("apt-get") is None or not _may_install():
+            unavailable(f"{path} is not there; FEDSPARK_INSTALL=1 lets root install it from {package}")
+        said = _install(package)
+        if not os.path.exists(path):
+            unavailable(f"{path} is not there, and apt-get install {package} failed: {said[-500:]}")
+    return path
+
+
 def unavailable(reason: str) -> NoReturn:
     """Skip the test, or fail it where FEDSPARK_NEEDS_SERVERS=1 says that nothing may be missing."""
     if os.environ.get("FEDSPARK_NEEDS_SERVERS") == "1":
@@ -43,8 +54,8 @@ def _may_install() -> bool:
     wish = os.environ.get("FEDSPARK_INSTALL")
     if wish == "0" or os.geteuid() != 0:
         return False
-    in_container = any(map(os.path.exists, _CONTAINER)) or bool(
-        os.environ.get("KUBERNETES_SERVICE_HOST") or os.environ.get("container")
+    in_container = any(map(os.path.exists, _CONTAINER)) or any(
+        os.environ.get(name) for name in ("KUBERNETES_SERVICE_HOST", "container")
     )
     return wish == "1" or os.environ.get("CI", "false") != "false" or in_container or _cgroup_of_container()
 

@@ -1,0 +1,1 @@
+"""MySQL and MariaDB: `reader` for Spark, `writer` for tasks, both on `server`."""
