@@ -123,4 +123,4 @@ def _note(card: TableCard) -> str:
         words.append(f"label 1 in {card.label_counts['1']:,} rows")
     if card.constant:
         words.append(f"constant here: {', '.join(card.constant)}")
-    return "; ".join(words)
+    return "; ".join([*words, *card.notes])

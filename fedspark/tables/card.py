@@ -22,11 +22,11 @@ class TableCard:
     """What was staged.
 
     ``rows`` counts the staged rows, ``dropped`` the rows of repeated ids that were left out, ``skipped`` the malformed
-    lines that were; ``skipped_lines`` are words for the first of these, masked. ``label_counts`` maps "0"
-    and "1" to rows, and is None without a label. ``constant`` names the features with one value in all rows.
-    ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`), in decimal: equal for equal content
-    in any order. ``bytes`` is the size of the chunks in the store. ``shapes`` is what some of the ids look like
-    (`IdShapes` as JSON), None if nobody looked.
+    lines that were; ``skipped_lines`` are words for the first of these, masked. ``notes`` are what the reader has to
+    say (`Source`). ``label_counts`` maps "0" and "1" to rows, and is None without a label. ``constant`` names the
+    features with one value in all rows. ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`),
+    in decimal: equal for equal content in any order. ``bytes`` is the size of the chunks in the store. ``shapes`` is
+    what some of the ids look like (`IdShapes` as JSON), None if nobody looked.
     """
 
     name: str
@@ -42,6 +42,7 @@ class TableCard:
     shapes: dict[str, Any] | None = None
     skipped: int = 0
     skipped_lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -62,6 +63,6 @@ class TableCard:
         """The card that ``to_json`` wrote."""
         content = {key: value for key, value in data.items() if key != "empty"}
         content["columns"] = tuple(ColumnCard(**column) for column in data["columns"])
-        for key in ("features", "constant", "skipped_lines"):
+        for key in ("features", "constant", "skipped_lines", "notes"):
             content[key] = tuple(data.get(key, ()))
         return cls(**content)

@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import orc
 
-from fedspark.conf.tables import CsvTable, FileTable
+from fedspark.conf.tables import CsvTable, FileTable, SqlScriptTable
 from fedspark.conf.urls import local_path, scheme
 from fedspark.errors import TableError
 from fedspark.tables.header import columns_of
 from fedspark.tables.roles import Column, Kind, resolve_roles
 
-KINDS = {"csv": "CSV", "parquet": "Parquet", "orc": "ORC"}
+KINDS = {"csv": "CSV", "parquet": "Parquet", "orc": "ORC", "sqlscript": "SQL script"}
 """What people call these kinds."""
 
 _LONGEST_HEADER = 1 << 24
@@ -90,6 +90,8 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _columns(where: str, file: Path, conf: FileTable) -> tuple[Column, ...] | None:
+    if isinstance(conf, SqlScriptTable):
+        return None
     if isinstance(conf, CsvTable):
         return None if file.suffix in _UNKNOWN_TO_PYTHON else columns_of(where, conf, _first_line(where, file, conf))
     try:

@@ -31,6 +31,7 @@ class Source:
     ``where`` names it and ``kind`` its format in messages. ``frame`` has the columns c0, c1, ... in the order of
     ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, the boolean
     column ``malformed``, the text of such a ``line`` and the URL of its ``file``. ``skips_lines``: these are left out.
+    ``notes`` are words for people about what was read; ``rows`` is their number where the source told it beforehand.
 
     Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
     all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
@@ -43,6 +44,8 @@ class Source:
     columns: tuple[Column, ...]
     checks_lines: bool = False
     skips_lines: bool = False
+    notes: tuple[str, ...] = ()
+    rows: int | None = None
     lost: Callable[[BaseException], bool] | None = None
     settled: Callable[[int], None] | None = None
 

@@ -172,6 +172,7 @@ def _card(name: str, layout: Layout, written: Written, size: int, seconds: float
         seconds=round(seconds, 3),
         shapes=written.shapes.to_json(),
         skipped=skipped,
+        notes=layout.source.notes,
         skipped_lines=tuple(bad_lines(layout.source)) if skipped else (),
     )
 

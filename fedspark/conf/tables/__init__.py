@@ -8,18 +8,21 @@ from pydantic import Field
 
 from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
-from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable
+from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
+from fedspark.conf.tables.sharded import ShardedTable
 
-AnyTable = CsvTable | ParquetTable | OrcTable | MysqlTable | ClickHouseTable
+AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable | ShardedTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
 TABLE_KINDS: dict[str, type[AnyTable]] = {
     "csv": CsvTable,
     "parquet": ParquetTable,
     "orc": OrcTable,
+    "sqlscript": SqlScriptTable,
     "mysql": MysqlTable,
     "clickhouse": ClickHouseTable,
+    "sharded": ShardedTable,
 }
 
 __all__ = [
@@ -34,5 +37,7 @@ __all__ = [
     "MysqlTable",
     "OrcTable",
     "ParquetTable",
+    "ShardedTable",
+    "SqlScriptTable",
     "TableConf",
 ]

@@ -1,4 +1,4 @@
-"""Tables that are files: CSV, Parquet, ORC."""
+"""Tables that are files: CSV, Parquet, ORC, dumps of a database."""
 
 from __future__ import annotations
 
@@ -69,3 +69,25 @@ class OrcTable(FileTable):
     """ORC files."""
 
     kind: Literal["orc"] = Field(default="orc", description="The kind of this table.")
+
+
+class SqlScriptTable(FileTable):
+    """A table in a dump as mysqldump writes it: CREATE TABLE and INSERT statements, plain or with the suffix .gz.
+
+    .. code-block:: yaml
+
+        patients:
+          kind: sqlscript
+          path: dumps/hospital.sql.gz
+          table: patients
+          id: patient_id
+    """
+
+    kind: Literal["sqlscript"] = Field(default="sqlscript", description="The kind of this table.")
+    table: Text = Field(description="Name of the table in the dump.")
+    database: Text | None = Field(
+        default=None, description="Its database, for a dump of several that have a table of this name."
+    )
+    max_megabytes: int = Field(
+        default=256, ge=1, le=4096, description="Size of a dump, unpacked, from which on it is refused."
+    )
