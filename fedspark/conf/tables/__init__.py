@@ -10,9 +10,8 @@ from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
-from fedspark.conf.tables.sharded import ShardedTable
 
-AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable | ShardedTable
+AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
 TABLE_KINDS: dict[str, type[AnyTable]] = {
@@ -22,7 +21,6 @@ TABLE_KINDS: dict[str, type[AnyTable]] = {
     "sqlscript": SqlScriptTable,
     "mysql": MysqlTable,
     "clickhouse": ClickHouseTable,
-    "sharded": ShardedTable,
 }
 
 __all__ = [
@@ -37,7 +35,6 @@ __all__ = [
     "MysqlTable",
     "OrcTable",
     "ParquetTable",
-    "ShardedTable",
     "SqlScriptTable",
     "TableConf",
 ]
