@@ -9,6 +9,7 @@
     |-- NotReady          nobody's fault: the peer's message is not there yet; run again
     `-- PeerError         what a peer sent (or did not send) is wrong
         |-- Tampered      bytes are not the ones that the peer signed or sealed
+        |   `-- Removed   what the peer signed for is not there, or not any more
         |-- Replayed      a valid object in the wrong place, or a second version of one
         |-- Mismatch      the peer's settings, keys or sizes differ from ours
         |-- Oversized     an object is larger than the agreed limits
@@ -93,6 +94,10 @@ class PeerError(FedsparkError):
 
 class Tampered(PeerError):
     """Bytes differ from what the peer signed or sealed."""
+
+
+class Removed(Tampered):
+    """An object that a signed manifest lists is not there, or not any more."""
 
 
 class Replayed(PeerError):

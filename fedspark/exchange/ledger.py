@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-from fedspark.errors import Oversized, Replayed, Tampered
+from fedspark.errors import Oversized, Removed, Replayed, Tampered
 from fedspark.exchange.manifest import MANIFEST, Address, Limits, Manifest, SealedObject, open_manifest
 from fedspark.party import Roster
 
@@ -85,7 +85,7 @@ def check_listing(manifest: Manifest, found: Mapping[str, int], folder: str) -> 
         raise Tampered(f"{folder} holds {extra[0]!r}{_more(extra)}, which its manifest does not list.")
     missing = sorted(listed - found.keys())
     if missing:
-        raise Tampered(f"{folder} lacks {missing[0]!r}{_more(missing)}, which its manifest lists.")
+        raise Removed(f"{folder} lacks {missing[0]!r}{_more(missing)}, which its manifest lists.")
     for entry in manifest.objects:
         check_size(entry, found[entry.name], folder)
 
@@ -93,7 +93,7 @@ def check_listing(manifest: Manifest, found: Mapping[str, int], folder: str) -> 
 def check_size(entry: SealedObject, size: int | None, folder: str) -> None:
     """The object must have the signed size; asked before it is downloaded."""
     if size is None:
-        raise Tampered(f"{folder} lacks {entry.name!r}, which its manifest lists.")
+        raise Removed(f"{folder} lacks {entry.name!r}, which its manifest lists.")
     if size > entry.size:
         raise Oversized(f"{folder}/{entry.name} has {size} bytes, its manifest says {entry.size}. It was not read.")
     if size < entry.size:

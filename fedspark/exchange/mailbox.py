@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedspark.errors import Oversized, Replayed, Stopped, Tampered
+from fedspark.errors import Oversized, Removed, Replayed, Stopped, Tampered
 from fedspark.exchange.handshake import Session
 from fedspark.exchange.inbox import Entry, Traffic, list_messages, sum_traffic
 from fedspark.exchange.ledger import Ledger, Remember, check_digest, check_listing, check_size, second_version
@@ -120,7 +120,7 @@ class Incoming:
         try:
             sealed = store.read_range(name, 0, entry.size)
         except Missing:
-            sealed = b""
+            raise Removed(f"{self.folder} lacks {entry.name!r}, which its manifest lists.") from None
         check_digest(entry, sealed, self.folder)
         return unseal(self.keys, f"{self.sealed_as}/{entry.name}", part, sealed, entry.size)
 
@@ -194,9 +194,7 @@ class Mailbox:
         """
         self._sender_keys(address)
         store, manifest = self._ref.open(), self._manifest_name(address)
-        for name, _ in store.list(self._folder(address)):
-            if name != manifest:
-                store.delete(name)
+        store.delete_many([name for name, _ in store.list(self._folder(address)) if name != manifest])
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 

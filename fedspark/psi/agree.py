@@ -82,11 +82,13 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
     shapes = shown_shapes(run, source)
     mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit, "shows": shapes is not None}
     mine["commitment"] = commitment(run, run.me, nonce, source.rows, masked)
-    if run.once("psi/size", lambda: mine) != mine:
+    began = run.once("psi/size", lambda: mine)
+    if any(began[name] != mine[name] for name in ("rows", "snapshot", "commitment")):
         raise TableError(
             f"The table {source.name} is not the one that this run began with; it has {source.rows:,} rows now.",
             remedy="A run works on one frozen table. Start a new run (another label) for the new one.",
         )
+    mine = began  # limits and policies of this party's file count as they were
 
     for party in others:
         run.send("size", party, mine)

@@ -96,8 +96,8 @@ class PartFiles:
 
     def remove(self, parts: Iterable[int]) -> None:
         """Delete the files of these parts, where there are any."""
-        for part in parts:
-            self.workspace.store.delete(self.workspace.name(self.pattern.format(part=part)))
+        names = [self.workspace.name(self.pattern.format(part=part)) for part in parts]
+        self.workspace.store.delete_many(names)
 
     def write(self, part: int, tables: Iterable[pa.Table]) -> None:
         """Create-only; writing the same again is a no-op, so a task may run twice."""

@@ -1,17 +1,15 @@
 """From a frozen table to prepared part files: an external bucket sort in two passes of plain part tasks.
 
 *Scatter*: a task reads some chunks of the table, hashes every key with the run's salt, and writes one object with a
-slice per part. *Gather*: a task reads its part's slice of every such object, sorts the rows by digest and writes the
-*prepared* part file, one row group per bucket. Tasks hold one chunk group or one part at a time, whatever the size of
-the table. No row passes the driver, and Spark's own shuffle is not used: a row goes once through Arrow into Python and
-never back.
-
-Object of the scatter pass: (parts + 1) offsets as little-endian uint64, then an Arrow record batch message (no schema)
-per part, none where a part has no rows.
+slice per part (``slices``). *Gather*: a task reads the slices of some parts from every such object, sorts each part's
+rows by digest and writes the *prepared* part file, one row group per bucket. Tasks hold a chunk group or as many rows
+of parts at a time, whatever the size of the table. No row passes the driver, and Spark's own shuffle is not used: a row
+goes once through Arrow into Python and never back.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,13 +23,15 @@ from fedspark.errors import CryptoError, TableError
 from fedspark.exchange.columns import values_array, values_of
 from fedspark.psi.align import PartFiles, Source, part_files
 from fedspark.psi.sizes import Plan, affordable_part_rows
+from fedspark.psi.slices import Slices
 from fedspark.run import Run, Workspace
 from fedspark.tables.problems import EXAMPLES, examples
 
 GROUP_ROWS = 1 << 20
-"""A scatter task takes chunks of about so many rows together."""
+"""A task takes chunks, or parts, of about so many rows together."""
 
-_OFFSET = np.dtype("<u8")
+SPANS = 8
+"""There are so many gather tasks at least, where there are as many parts."""
 
 
 class Rows(Protocol):
@@ -68,31 +68,45 @@ class InMemory:
 
 
 @dataclass(frozen=True)
-class Scattering:
-    """Context of the tasks that scatter: ``groups`` are the pieces that a task takes."""
+class Scattered:
+    """Where the first pass writes: an object for each of ``groups`` tasks. ``slices`` has their form."""
 
-    rows: Rows
-    groups: tuple[range, ...]
-    plan: Plan
     workspace: Workspace
     folder: str
+    groups: int
+    slices: Slices
 
     def name(self, group: int) -> str:
+        """Workspace path of one object."""
         return f"{self.folder}/group-{group:05d}"
 
 
 @dataclass(frozen=True)
-class Gathering:
-    """Context of the tasks that gather; ``me`` is the party whose padded size holds."""
+class Scattering:
+    """Context of the tasks that scatter: ``groups`` are the pieces that each takes."""
 
-    scattering: Scattering
+    rows: Rows
+    groups: tuple[range, ...]
+    plan: Plan
+    to: Scattered
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """Context of the tasks that gather; ``spans`` are the parts that each makes, ``me`` is the party whose padded size
+    holds.
+    """
+
+    source: Scattered
+    spans: tuple[range, ...]
+    plan: Plan
     prepared: PartFiles
     me: str
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a gather task returns: rows of the part, rows whose key is there already, and ids of some of these."""
+    """What a gather task says of a part: its rows, rows whose key is there already, and ids of some of these."""
 
     rows: int
     repeats: int
@@ -105,22 +119,23 @@ def distribute(run: Run, source: Source, plan: Plan) -> PartFiles:
     Raises TableError when a key is there twice or the table does not have the agreed rows, CryptoError when a bucket
     overflows.
     """
-    files, folder = part_files(run, "prepared"), run.path("psi/scattered")
+    files = part_files(run, "prepared")
     rows: Rows = InMemory(source.data) if isinstance(source.data, pa.Table) else source.data
-    limit = min(GROUP_ROWS, affordable_part_rows(source.row_bytes, 0))
+    mine, limit = plan.rows[run.me.name], min(GROUP_ROWS, affordable_part_rows(source.row_bytes, 0))
     groups = chunk_groups([count for _, count in rows.files], limit)
-    scattering = Scattering(rows, groups, plan, run.workspace, folder)
+    schema = rows.schema.insert(0, pa.field("digest", pa.binary(DIGEST_BYTES)))
+    scattered = Scattered(run.workspace, _folder(run, rows), len(groups), Slices(schema))
 
     def prepare() -> int:
-        mine = plan.rows[run.me.name]
-        run.parts("hash ids", scatter, len(groups), scattering, rows=mine)
-        gathering, each = Gathering(scattering, files, run.me.name), plan.buckets_per_part
-        gathered = run.parts("sort ids into buckets", gather, plan.parts, gathering, rows=mine, buckets=each)
+        run.parts("hash ids", scatter, len(groups), Scattering(rows, groups, plan, scattered), rows=mine)
+        gathering = Gathering(scattered, part_spans(plan.parts, mine, limit), plan, files, run.me.name)
+        spans = run.parts("sort ids into buckets", gather, len(gathering.spans), gathering, rows=mine)
+        gathered = [part for span in spans for part in span]
         _refuse_repeats(source, gathered)
         return sum(part.rows for part in gathered)
 
     count = run.once("psi/prepared", prepare)
-    run.workspace.remove(folder)
+    run.workspace.remove(scattered.folder)
     if count != plan.rows[run.me.name]:
         raise TableError(
             f"The staged table has {count:,} rows, but {plan.rows[run.me.name]:,} were announced to the other parties.",
@@ -140,6 +155,20 @@ def chunk_groups(counts: Sequence[int], limit: int) -> tuple[range, ...]:
     return (*groups, range(start, len(counts))) if len(counts) > start else tuple(groups)
 
 
+def part_spans(parts: int, rows: int, limit: int) -> tuple[range, ...]:
+    """Consecutive parts that a task makes: as many as have about ``limit`` of the ``rows`` together, so that a table of
+    small parts is read in few requests, but so few that there is work for eight tasks.
+    """
+    each = max(1, min(limit * parts // max(rows, 1), parts // SPANS))
+    return tuple(range(start, min(start + each, parts)) for start in range(0, parts, each))
+
+
+def _folder(run: Run, rows: Rows) -> str:
+    # A table that is staged again has its rows in other chunks: what two processes make of both must not meet.
+    named = hashlib.sha256(repr(list(rows.files)).encode()).hexdigest()
+    return run.path(f"psi/scattered/{named[:16]}")
+
+
 # ---- scatter --------------------------------------------------------------------------------------------------------
 
 
@@ -151,8 +180,9 @@ def scatter(scattering: Scattering, group: int) -> int:
     part = bucket_of(digests, plan.buckets) // plan.buckets_per_part
     order = np.argsort(part.astype(np.uint16 if plan.parts <= 1 << 16 else np.uint32), kind="stable")  # a radix sort
     ends = np.cumsum(np.bincount(part, minlength=plan.parts))
-    placed = table.add_column(0, "digest", values_array(digests)).take(pa.array(order)).combine_chunks()
-    scattering.workspace.keep(scattering.name(group), _slices(placed, ends))
+    placed = table.add_column(0, "digest", values_array(digests)).take(pa.array(order))
+    to = scattering.to
+    to.workspace.keep(to.name(group), to.slices.write(placed, ends))
     return table.num_rows
 
 
@@ -164,45 +194,28 @@ def digests_of(plan: Plan, keys: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     return bucket_digest_utf8(plan.salt, np.frombuffer(data or b"", np.uint8), places)
 
 
-def _slices(placed: pa.Table, ends: npt.NDArray[np.int64]) -> bytes:
-    (batch,) = placed.to_batches() or [None]
-    pieces, start = [], 0
-    for end in ends.tolist():
-        pieces.append(batch.slice(start, end - start).serialize() if end > start else b"")
-        start = end
-    offsets = np.zeros(len(ends) + 1, _OFFSET)
-    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-    return b"".join([offsets.tobytes(), *pieces])
-
-
 # ---- gather ---------------------------------------------------------------------------------------------------------
 
 
-def gather(gathering: Gathering, part: int) -> Gathered:
-    """Write one prepared part file, unless a key is there twice."""
-    scattering = gathering.scattering
-    schema = scattering.rows.schema.insert(0, pa.field("digest", pa.binary(DIGEST_BYTES)))
-    batches = [_slice(scattering, group, part, schema) for group in range(len(scattering.groups))]
-    return write_part(gathering, part, pa.Table.from_batches([b for b in batches if b is not None], schema))
+def gather(gathering: Gathering, span: int) -> list[Gathered]:
+    """Write the prepared part files of one span, but none in which a key is there twice."""
+    source, parts = gathering.source, gathering.spans[span]
+    store, name = source.workspace.store, source.workspace.name
+    slices = [
+        source.slices.read(store, name(source.name(group)), parts, gathering.plan.parts)
+        for group in range(source.groups)
+    ]
+    return [write_part(gathering, part, [group[place] for group in slices]) for place, part in enumerate(parts)]
 
 
-def _slice(scattering: Scattering, group: int, part: int, schema: pa.Schema) -> pa.RecordBatch | None:
-    store, name = scattering.workspace.store, scattering.workspace.name(scattering.name(group))
-    width = _OFFSET.itemsize
-    start, end = np.frombuffer(store.read_range(name, part * width, 2 * width), _OFFSET).tolist()
-    if start == end:
-        return None
-    head = (scattering.plan.parts + 1) * width
-    return pa.ipc.read_record_batch(pa.py_buffer(store.read_range(name, head + start, end - start)), schema)
-
-
-def write_part(gathering: Gathering, part: int, table: pa.Table) -> Gathered:
-    """Sort the rows of one part (``digest`` and the table's own columns, in any order) and write its file."""
-    plan = gathering.scattering.plan
-    padded = plan.padded[gathering.me]
-    digests = values_of(table["digest"])
+def write_part(gathering: Gathering, part: int, slices: Sequence[memoryview]) -> Gathered:
+    """Sort the rows of one part, given in any number of slices, and write its file."""
+    plan, padded = gathering.plan, gathering.plan.padded[gathering.me]
+    others, numbers = gathering.source.slices.table(slices)
+    digests = values_of(others["digest"])
     order = digest_order(digests)
-    table, digests = table.take(pa.array(order)), np.take(digests, order, axis=0)
+    digests = np.take(digests, order, axis=0)
+    table = gathering.source.slices.whole(others.take(pa.array(order)), np.take(numbers, order, axis=0))
     repeated = np.flatnonzero((digests[1:] == digests[:-1]).all(axis=1)) + 1
     if len(repeated):
         return Gathered(table.num_rows, len(repeated), table["key"].take(repeated[:EXAMPLES]).to_pylist())

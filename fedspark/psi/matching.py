@@ -32,7 +32,7 @@ import pyarrow as pa
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.crypto.hashing import TAG_BYTES, tag96
 from fedspark.crypto.randomness import Stream, content_digest, derive
-from fedspark.errors import Mismatch, PeerError
+from fedspark.errors import Mismatch, PeerError, Removed
 from fedspark.exchange.columns import Values, pack_flags, pack_values, unpack_flags, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.party import Party, Role
@@ -315,7 +315,13 @@ def send_wave(
     """Let part tasks write one wave of a message per row (of ``whose`` rows, by default ours); ``make`` gives their
     context, and is not called when all of them have run before: what it would read may be gone by then.
     """
-    context = None if run.sent(tag, to, round=wave.number) else make()
+    context = None
+    if not run.sent(tag, to, round=wave.number):
+        try:
+            context = make()
+        except Removed:  # another process of this party was faster, and its peer has answered meanwhile
+            if not run.sent(tag, to, round=wave.number):
+                raise
     run.send_parts(
         tag,
         to,

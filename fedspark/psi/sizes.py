@@ -135,5 +135,7 @@ def affordable_part_rows(row_bytes: int, value_bytes: int, memory: int = TASK_ME
     message.
 
     A row is counted three times (read, sorted, encoded), a value four times (received, as numbers, result, encoded).
+    Rounded down to a power of two: others see it, and shall not see how many columns we have.
     """
-    return max(1, min(MAX_PART_ROWS, memory // (3 * row_bytes + 4 * value_bytes)))
+    rows = max(1, min(MAX_PART_ROWS, memory // (3 * row_bytes + 4 * value_bytes)))
+    return 1 << (rows.bit_length() - 1)

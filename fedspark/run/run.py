@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fedspark.buckets import PartFunction, PartRunner
 from fedspark.conf import PartyConf, PipelineConf
 from fedspark.crypto.randomness import Stream, derive
-from fedspark.errors import StoreError
+from fedspark.errors import Removed, StoreError
 from fedspark.exchange.mailbox import Address, Incoming, Mailbox, Outgoing, Receipt
 from fedspark.exchange.seal import SealKeys, seal, unseal
 from fedspark.exchange.signed import canonical_json
@@ -113,7 +113,7 @@ class Run:
         if not self.workspace.exists(path):
             try:
                 self.workspace.create(path, canonical_json(compute()))
-            except Missing:
+            except (Missing, Removed):
                 # Another process of this party was faster, and has removed by now what only this value was made of.
                 if not self.workspace.exists(path):
                     raise

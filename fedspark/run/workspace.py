@@ -59,8 +59,7 @@ class Workspace:
 
     def remove(self, folder: str) -> None:
         """Delete all objects in ``folder``: what no restart will ask for again."""
-        for name, _ in self.store.list(self.name(folder)):
-            self.store.delete(name)
+        self.store.delete_many([name for name, _ in self.store.list(self.name(folder))])
 
     def exists(self, path: str) -> bool:
         return self.store.size(self.name(path)) is not None

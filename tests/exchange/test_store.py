@@ -365,3 +365,15 @@ def test_an_endpoint_that_does_not_answer_is_named():
     store = StoreRef("s3://bucket", tuple((options | keys).items())).open()
     with pytest.raises(StoreError, match=r"Writing a in s3://bucket failed.*Check endpoint, network"):
         store.create("a", b"x")
+
+
+@pytest.mark.parametrize("gone", [[], ["parts/00001"], ["parts/00000", "parts/01499"]])
+def test_many_objects_are_deleted_at_once_whether_all_are_there_or_not(store, gone):
+    names = [f"parts/{number:05d}" for number in range(1500)]
+    for name in [*names, "parts/kept"]:
+        store.create(name, b"x")
+    for name in gone:
+        store.delete(name)
+    store.delete_many(names)
+    assert [name for name, _ in store.list("parts")] == ["parts/kept"]
+    store.delete_many([])

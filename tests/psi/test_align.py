@@ -16,14 +16,15 @@ from fedspark.exchange.columns import values_array
 from fedspark.psi.align import align_part, part_files
 from fedspark.psi.distribute import (
     Gathering,
-    InMemory,
-    Scattering,
+    Scattered,
     chunk_groups,
     digests_of,
     distribute,
+    part_spans,
     write_part,
 )
 from fedspark.psi.sizes import Plan, make_plan
+from fedspark.psi.slices import Slices
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.people import assert_intersection, chunks_of, names, options, role_of, source, staged
@@ -119,13 +120,48 @@ def test_nothing_of_the_first_pass_stays(tmp_path: Path):
 
 def test_a_row_of_another_part_is_never_dropped_silently():
     run = Federation().run("guest", "psi")
-    scattering = Scattering(InMemory(PEOPLE), (range(1),), PLAN, run.workspace, "scattered")
     digests = digests_of(PLAN, PEOPLE["key"])
     part = bucket_of(digests, PLAN.buckets) // PLAN.buckets_per_part
     stray = [*np.flatnonzero(part == 1), int(np.flatnonzero(part == 2)[0])]
     placed = PEOPLE.add_column(0, "digest", values_array(digests)).take(stray)
+    slices = Slices(placed.schema)
+    run.workspace.keep("scattered", slices.write(placed, np.array([len(stray)])))
+    rows = slices.read(run.workspace.store, run.workspace.name("scattered"), range(1), 1)
+    source = Scattered(run.workspace, "", 1, slices)
     with pytest.raises(ValueError, match="rows of other parts"):
-        write_part(Gathering(scattering, part_files(run, "prepared"), "guest"), 1, placed)
+        write_part(Gathering(source, (), PLAN, part_files(run, "prepared"), "guest"), 1, rows)
+
+
+def test_a_slice_takes_little_more_than_its_rows(tmp_path: Path):
+    columns = {f"x.{number}": np.arange(64) * 1.0 + number for number in range(500)}
+    table = pa.table({"key": names(0, 64), **columns})
+    slices = Slices(table.schema)
+    written = slices.write(table, np.arange(1, 33) * 2)  # two rows a slice
+    assert len(written) < 1.15 * 64 * 8 * 500
+    run = Federation().run("guest", "psi")
+    run.workspace.keep("scattered", written)
+    for parts in (range(32), range(5, 9), range(31, 32)):
+        read = slices.read(run.workspace.store, run.workspace.name("scattered"), parts, 32)
+        assert slices.whole(*slices.table(read)).equals(table.slice(2 * parts.start, 2 * len(parts)))
+
+
+def test_a_number_that_is_null_is_never_written_as_another():
+    with pytest.raises(ValueError, match=r"column x\.number has nulls"):
+        Slices(PEOPLE.schema).write(
+            pa.concat_tables([PEOPLE.drop(["x.number"])]).append_column(
+                PEOPLE.schema.field("x.number"), [pa.array([None] * PEOPLE.num_rows, pa.float64())]
+            ),
+            np.array([PEOPLE.num_rows]),
+        )
+
+
+@pytest.mark.parametrize(
+    ("parts", "rows", "limit", "each"), [(1, 0, 100, 1), (4, 400, 100, 1), (64, 6400, 300, 3), (64, 64, 1000, 8)]
+)
+def test_small_parts_are_made_together_but_leave_work_for_several_tasks(parts, rows, limit, each):
+    spans = part_spans(parts, rows, limit)
+    assert [part for span in spans for part in span] == list(range(parts))
+    assert max(len(span) for span in spans) == each
 
 
 def test_an_aligned_part_has_the_rows_of_its_masks():

@@ -110,3 +110,9 @@ def test_wide_rows_make_small_parts():
 def test_a_plan_does_not_print_its_salt():
     plan = Plan(salt=b"s" * 32, buckets=1, buckets_per_part=1, rows={"guest": 1}, padded={"guest": 1})
     assert "ssss" not in repr(plan)
+
+
+def test_a_part_limit_does_not_tell_how_many_columns_a_table_has():
+    limits = {columns: affordable_part_rows(128 + 8 * columns, 256) for columns in range(2000)}
+    assert all(limit & (limit - 1) == 0 for limit in limits.values())
+    assert len(set(limits.values())) < 10

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from fedspark.buckets import InProcessRunner
+from fedspark.errors import Removed
 from fedspark.exchange.mailbox import Mailbox, Outgoing, Receipt
+from fedspark.exchange.store import Missing
 from fedspark.run import Run
 from tests.federation import Federation
 
@@ -159,3 +161,18 @@ def test_a_record_of_a_step_is_written_once_and_read_by_its_step(federation):
     record = federation.run("guest").read_record("psi")
     assert record == {"title": "first", "facts": {"rows": 1, "bytes": 2}}
     assert list(record["facts"]) == ["rows", "bytes"]  # as people read them
+
+
+@pytest.mark.parametrize("gone", [Missing("files"), Removed("a message")])
+def test_what_another_process_of_this_party_has_made_and_cleared_up_after_is_read(run: Run, gone: Exception):
+    def slower() -> int:
+        run.once("made", lambda: 7)  # the other process, to its end
+        raise gone
+
+    assert run.once("made", slower) == 7
+    with pytest.raises(type(gone)):
+        run.once("never made", lambda: raise_(gone))
+
+
+def raise_(error: Exception) -> int:
+    raise error
