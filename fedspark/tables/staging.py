@@ -149,10 +149,8 @@ def _check(layout: Layout, metrics: Metrics, *, one_class: bool, constant: bool)
 
 def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
     """Delete what attempts of tasks left that do not count."""
-    store = ref.open()
-    for name, _ in store.list(folder):
-        if name not in keep:
-            store.delete(name)
+    store, kept = ref.open(), set(keep)
+    store.delete_many([name for name, _ in store.list(folder) if name not in kept])
 
 
 def _card(name: str, layout: Layout, written: Written, size: int, seconds: float) -> TableCard:

@@ -164,7 +164,11 @@ def test_a_record_of_a_step_is_written_once_and_read_by_its_step(federation):
 
 
 @pytest.mark.parametrize("gone", [Missing("files"), Removed("a message")])
-def test_what_another_process_of_this_party_has_made_and_cleared_up_after_is_read(run: Run, gone: Exception):
+def test_what_another_process_of_this_party_has_made_and_cleared_up_after_is_read(
+    federation: Federation, gone: Exception
+):
+    run = federation.run("guest", "psi")
+
     def slower() -> int:
         run.once("made", lambda: 7)  # the other process, to its end
         raise gone
