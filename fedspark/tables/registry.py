@@ -19,6 +19,7 @@ READERS = {
     "csv": "fedspark.tables.csv:read",
     "parquet": "fedspark.tables.parquet:read",
     "mysql": "fedspark.tables.mysql.reader:read",
+    "sharded": "fedspark.tables.sharded:read",
     "orc": "fedspark.tables.parquet:read",
     "sqlscript": "fedspark.tables.sqlscript.reader:read",
 }

@@ -10,8 +10,9 @@ from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
+from fedspark.conf.tables.sharded import ShardedTable
 
-AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable
+AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable | ShardedTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
 TABLE_KINDS: dict[str, type[AnyTable]] = {
@@ -21,6 +22,7 @@ TABLE_KINDS: dict[str, type[AnyTable]] = {
     "sqlscript": SqlScriptTable,
     "mysql": MysqlTable,
     "clickhouse": ClickHouseTable,
+    "sharded": ShardedTable,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "MysqlTable",
     "OrcTable",
     "ParquetTable",
+    "ShardedTable",
     "SqlScriptTable",
     "TableConf",
 ]

@@ -41,6 +41,8 @@ _MOST_SLICES = 256
 _PROBE = "right"
 _SLICE = "fedspark_slice"
 
+_answered: set[tuple[str, str]] = set()
+
 
 @dataclass(frozen=True)
 class Slicing:
@@ -66,7 +68,7 @@ def read(spark: SparkSession, name: str, conf: MysqlTable, directory: Path) -> S
         _check_quoting(spark, where, conf, directory)
         frame = _frame(spark, conf, directory, found, slicing)
     settled = _settled(server, conf, count) if len(slicing.conditions) > 1 else None  # one statement sees one moment
-    return Source(where, KIND, frame, columns, lost=was_lost, settled=settled)
+    return Source(where, KIND, frame, columns, rows=count, lost=was_lost, settled=settled)
 
 
 def slices_for(rows: int, parallelism: int) -> int:
@@ -247,6 +249,9 @@ def _jdbc(spark: SparkSession, conf: MysqlTable, query: str, conditions: list[st
 
 def _check_quoting(spark: SparkSession, where: str, conf: MysqlTable, directory: Path) -> None:
     """StoreError if Spark, this driver and this server do not understand each other about names of columns."""
+    asked = (spark.sparkContext.applicationId, url(conf))
+    if asked in _answered:
+        return
     probe = _jdbc(spark, conf, f"(SELECT '{_PROBE}' AS c0) AS probe", ["1 = 1"], directory)
     answer = probe.select("c0").collect()
     if [row[0] for row in answer] != [_PROBE]:
@@ -255,6 +260,7 @@ def _check_quoting(spark: SparkSession, where: str, conf: MysqlTable, directory:
             "a way that this server takes for texts, and every value would be wrong.",
             remedy="Set `jar` to MariaDB Connector/J 2.7 or 3, and remove other drivers from Spark's jars.",
         )
+    _answered.add(asked)
 
 
 def was_lost(error: BaseException) -> bool:

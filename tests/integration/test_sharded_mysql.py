@@ -1,0 +1,71 @@
+"""One table over several databases of MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedspark.conf.tables import ShardedTable
+from fedspark.errors import TableError
+from tests.integration.servers.mariadb import MariaDB
+from tests.tables.conftest import Bench
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def bench(spark: Any, tmp_path: Path) -> Bench:
+    return Bench(spark, tmp_path)
+
+
+@pytest.fixture
+def users(mariadb: MariaDB) -> Iterator[dict[str, Any]]:
+    """fed_{0..2}.user_{00..03}, with one row more in each; the pattern."""
+    for database in range(3):
+        mariadb.execute(f"CREATE DATABASE fed_{database}")
+        for table in range(4):
+            shard = 4 * database + table
+            name = f"fed_{database}.user_{table:02d}"
+            mariadb.execute(f"CREATE TABLE {name} (id VARCHAR(20), visits INT)")
+            rows = [(f"u{shard:02d}-{n}", n) for n in range(shard)]
+            if rows:
+                mariadb.execute(f"INSERT INTO {name} VALUES (%s, %s)", rows)
+    yield mariadb.conf(database="fed_{0..2}", table="user_{00..03}")
+    for database in range(3):
+        mariadb.execute(f"DROP DATABASE fed_{database}")
+
+
+def sharded(pattern: dict[str, Any], **more: Any) -> ShardedTable:
+    return ShardedTable.model_validate({"id": "id", "shards": [pattern], **more})
+
+
+def test_all_shards_are_one_table_with_the_rows_of_each_in_the_card(bench: Bench, users: dict[str, Any]) -> None:
+    card = bench.stage_conf(sharded(users))
+    assert card.rows == 66
+    assert bench.snapshot()["key"] == [
+        f"u{shard:02d}-{n}" for shard in range(12) for n in sorted(range(shard), key=str)
+    ]
+    (note,) = card.notes
+    expected = ", ".join(f"fed_{shard // 4}.user_{shard % 4:02d} {shard}" for shard in range(12))
+    assert note == f"rows by shard: {expected}"
+
+
+def test_differences_of_columns_are_named_exactly(bench: Bench, mariadb: MariaDB, users: dict[str, Any]) -> None:
+    mariadb.execute("ALTER TABLE fed_1.user_02 MODIFY visits DECIMAL(5,1), ADD extra INT")
+    mariadb.execute("ALTER TABLE fed_2.user_03 DROP visits")
+    with pytest.raises(TableError) as caught:
+        bench.stage_conf(sharded(users))
+    assert str(caught.value).startswith(
+        "Table 'people' (fed_0.user_00 to fed_2.user_03, 12 shards): shards differ from fed_0.user_00: fed_1.user_02 "
+        "has a column 'extra' more, has 'visits' as decimal(5,1) instead of int(11), fed_2.user_03 has no column "
+        "'visits'."
+    )
+
+
+def test_a_shard_that_is_missing_is_named(bench: Bench, mariadb: MariaDB, users: dict[str, Any]) -> None:
+    mariadb.execute("DROP TABLE fed_1.user_01")
+    with pytest.raises(TableError, match=r"fed_1\.user_01\): there is no such table\. Did you mean 'user_0"):
+        bench.stage_conf(sharded(users))
