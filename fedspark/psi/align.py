@@ -24,6 +24,9 @@ from fedspark.run import Run, Workspace
 from fedspark.tables.chunks import Chunks
 from fedspark.tables.shapes import IdShapes
 
+LEFT = ("aligned", "unmatched")
+"""The kinds of part files that an intersection leaves."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -137,6 +140,19 @@ def finish(
     for files in spent:
         files.remove(range(plan.parts))
     return alignment
+
+
+def sweep(run: Run) -> None:
+    """Delete the part files of the run's current step that no later step reads. An intersection does so itself, but a
+    task that Spark had given up, or of a process that was killed, may have written some again.
+    """
+    folder = run.workspace.name(run.path("psi"))
+    stray = [
+        name
+        for name, _ in run.workspace.store.list(folder)
+        if not name.endswith(".json") and name.removeprefix(f"{folder}/").split("/")[0] not in LEFT
+    ]
+    run.workspace.store.delete_many(stray)
 
 
 def align_part(

@@ -6,7 +6,9 @@ import time
 from typing import Any
 
 from fedspark import __version__
+from fedspark.conf import PredictOptions, PsiOptions
 from fedspark.exchange.signed import canonical_json
+from fedspark.psi.align import sweep
 from fedspark.reports import render, run_report
 from fedspark.reports.step_records import traffic_record
 from fedspark.run import Run, Workspace
@@ -22,6 +24,9 @@ def close_if_done(run: Run) -> bool:
     if not all(is_done(run, options.name) for options in run.pipeline.steps):
         return False
     write_report(run)
+    for options in run.pipeline.steps:
+        if isinstance(options, PsiOptions | PredictOptions):
+            sweep(run.at(options.name))
     run.workspace.create(CLOSED, canonical_json({"run": run.id, "finished": time.time()}))
     forget_seed(run.workspace)
     return True

@@ -13,7 +13,7 @@ from fedspark.buckets import BucketFile, InProcessRunner, SparkRunner
 from fedspark.crypto.hashing import bucket_digest, bucket_of
 from fedspark.errors import CryptoError, StoreError, TableError
 from fedspark.exchange.columns import values_array
-from fedspark.psi.align import align_part, part_files
+from fedspark.psi.align import align_part, part_files, sweep
 from fedspark.psi.distribute import (
     Gathering,
     Scattered,
@@ -222,3 +222,17 @@ def test_what_a_spark_task_refuses_arrives_as_the_same_error(spark: SparkSession
     with pytest.raises(StoreError, match="are not what was written") as caught:
         distribute(run, source(PEOPLE, chunks), PLAN)
     assert caught.value.remedy
+
+
+def test_what_late_tasks_have_written_is_swept_away_and_what_later_steps_read_is_not():
+    federation = Federation()
+    run = federation.run("guest", "psi")
+    left = [part_files(run, kind).pattern.format(part=3) for kind in ("aligned", "unmatched")]
+    records = [run.path("psi/alignment.json"), run.path("psi/matched-host/0000.json")]
+    stray = [part_files(run, kind).pattern.format(part=3) for kind in ("prepared", "tables-host", "order")]
+    stray += [run.path("psi/scattered/0123/group-00001"), run.path("psi/shuffled-tags/task-00000")]
+    for path in (*left, *records, *stray):
+        run.workspace.create(path, b"{}")
+    sweep(run)
+    assert [run.workspace.exists(path) for path in (*left, *records)] == [True] * 4
+    assert [run.workspace.exists(path) for path in stray] == [False] * 5
