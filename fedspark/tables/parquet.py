@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedspark.conf.tables import OrcTable, ParquetTable
+from fedspark.tables.chosen import chosen
 from fedspark.tables.look import KINDS
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source, locate, reading
@@ -28,7 +29,7 @@ def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, director
         Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
         for position, field in enumerate(fields)
     )
-    return Source(where, kind, frame, columns)
+    return chosen(Source(where, kind, frame, columns), conf.where)
 
 
 def kind_of(data_type: DataType) -> Kind:

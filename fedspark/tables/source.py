@@ -134,6 +134,11 @@ def explain_task(error: BaseException, where: str, kind: str) -> FedsparkError:
         return uncarried(said[1])
     if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND", "java.sql.SQL")):
         return explain(error, where, kind)
+    if "CAST_INVALID_INPUT" in text:  # with the value
+        remedy = "Put what is compared with text in quotes, declare types in `schema`, or use try_cast."
+        return TableError(
+            f"{where}: `where` needs a number, date or truth value, and some text is none.", remedy=remedy
+        )
     remedy = "See Spark's log."
     if "No module named" in text:
         remedy = "Install fedspark for the Python of Spark's executors too, or hand it to spark-submit by --py-files."

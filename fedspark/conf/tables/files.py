@@ -38,6 +38,11 @@ class FileTable(ColumnsConf):
     path: Annotated[Text, AfterValidator(_table_path)] = Field(
         description="File, directory or glob; a URL, or a path taken from the directory of this file."
     )
+    where: Text | None = Field(
+        default=None,
+        description="Which rows: an expression of Spark SQL over the table's columns, as `age >= 18`; names with other "
+        "than letters, digits and _ in backticks. Columns of CSV are text unless `schema` says otherwise. Null: all.",
+    )
 
 
 class CsvTable(FileTable):

@@ -16,6 +16,7 @@ from pyspark import StorageLevel
 
 from fedspark.conf.tables import SqlScriptTable
 from fedspark.errors import ConfigError
+from fedspark.tables.chosen import chosen
 from fedspark.tables.roles import Column
 from fedspark.tables.source import SPARK_ERRORS, Source, explain_task, locate, reading, telling_driver
 from fedspark.tables.sqlscript.columns import DumpColumn
@@ -64,7 +65,7 @@ def read(spark: SparkSession, name: str, conf: SqlScriptTable, directory: Path) 
         rows = rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
         zeros = rows.agg({"zeros": "sum"}).first()
     notes = () if not zeros or not zeros[0] else (f"{zeros[0]:,} zero dates (0000-00-00) became nulls",)
-    return Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes)
+    return chosen(Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes), conf.where)
 
 
 @dataclass(frozen=True)
