@@ -1,0 +1,1 @@
+"""Tables in ClickHouse: slices by a hash of the id, read by executors over the native protocol; parts, written back."""

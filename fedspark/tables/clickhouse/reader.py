@@ -1,0 +1,164 @@
+"""Tables in ClickHouse, read by the executors: one task per slice, blocks of columns handed on as they come.
+
+What is read is one state of the table, though the server has no transactions: rows and the sum of the hashes of their
+ids are asked for first, slice by slice, and must be what then comes. Rows added or removed in between are noticed
+(values changed in place under the same id are not). A slice whose connection is lost before any of its rows was handed
+on is asked for again. Later it is not: the server does not send rows in the same order twice, so those handed on could
+not be told from the others; then the task fails, Spark (or staging) drops all it made of the slice, and runs it anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fedspark.conf.tables.clickhouse import ClickHouseTable
+from fedspark.errors import FedsparkError, TableError
+from fedspark.tables.clickhouse.server import LOST, NO_TABLE, Lost, Refused, Server
+from fedspark.tables.clickhouse.sql import Selection, column_of, id_of, literal, quoted, row_hash, value_of
+from fedspark.tables.problems import meant
+from fedspark.tables.roles import Column, resolve_roles
+from fedspark.tables.source import Source, telling_driver
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MOST_SLICES = 32
+_PAUSES = (1.0, 4.0)
+_BLOCK_ROWS = 65_536
+_BLOCK_BYTES = 1_000_000
+_LARGEST = 16
+_ARROW = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}
+
+
+def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path) -> Source:
+    """The table ``name`` of a party file in ``directory``; its frame has the columns that can have a role."""
+    columns, slices = plan(name, conf, directory, min(_MOST_SLICES, spark.sparkContext.defaultParallelism))
+    numbers = spark.range(0, slices.selection.slices, 1, slices.selection.slices)
+    frame = numbers.mapInArrow(slices, ", ".join(f"{field} {spark_type}" for field, spark_type in slices.fields))
+    return Source(slices.where, "ClickHouse", frame, columns, lost=lambda error: LOST in str(error))
+
+
+def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
+    """All columns of the table, and the slices in which those are read that can have a role.
+
+    There are ``parallel`` slices unless the party file says how many. TableError, StoreError or ConfigError when the
+    table cannot be read or lacks a column that the party file names.
+    """
+    server = Server.of(conf, directory)
+    where = f"Table {name!r} ({conf.database}.{conf.table} at {server.address})"
+    columns = _columns(server, where, conf)
+    roles = resolve_roles(where, columns, conf, id_type="string", needs_features=False)
+    ids = {column: id_of(column) for column in roles.ids}
+    values = {column: value_of(column) for column in (*([roles.label] if roles.label else []), *roles.features)} | ids
+    wanted = sorted(values, key=lambda column: column.position)
+    selection = Selection(
+        _table(conf),
+        conf.where,
+        tuple(values[column].expression for column in wanted),
+        row_hash(list(ids.values())),
+        conf.slices or parallel,
+    )
+    with server.client(where) as client:
+        totals = {number: (rows, checksum) for number, rows, checksum in client.execute(selection.totals())}
+    fields = tuple((f"c{column.position}", values[column].spark) for column in wanted)
+    return columns, Slices(server, where, selection, fields, totals)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Reads slices; called by Spark with the numbers of those that one task reads. Holds a reference to the password.
+
+    ``fields`` are (name, Spark type) of what is handed on, ``totals`` the (rows, sum of hashes) of every slice that had
+    rows when reading began.
+    """
+
+    server: Server
+    where: str
+    selection: Selection
+    fields: tuple[tuple[str, str], ...]
+    totals: Mapping[int, tuple[int, int]]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows of the slices, in blocks as the server sends them."""
+        with telling_driver():
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    yield from self.slice(number)
+
+    def slice(self, number: int) -> Iterator[pa.RecordBatch]:
+        """The rows of one slice. Raises Lost, and TableError when they are not those that were there at first."""
+        for pause in (*_PAUSES, None):
+            handed_on = False
+            try:
+                for batch in self._stream(number):
+                    handed_on = True
+                    yield batch
+            except pa.ArrowInvalid as error:
+                remedy = "Write it again as UTF-8, or cast it at the source."
+                raise TableError(f"{self.where}: a column is not text in UTF-8: {error}.", remedy=remedy) from None
+            except Lost:
+                if handed_on or pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def _stream(self, number: int) -> Iterator[pa.RecordBatch]:
+        rows = checksum = 0
+        with self.server.client(self.where) as client:
+            for block in client.query_arrow_stream(
+                self.selection.slice(number), settings=self._settings(), field_metadata=False
+            ):
+                rows += block.num_rows
+                hashes = block.column(block.num_columns - 1).to_numpy()
+                checksum = (checksum + int(hashes.sum(dtype=np.uint64))) % 2**64
+                yield self._handed_on(block)
+        expected = self.totals.get(number, (0, 0))
+        if (rows, checksum) != expected:
+            raise self._changed(rows, expected[0])
+
+    def _settings(self) -> dict[str, int]:
+        """Blocks are cut before rows of other slices are left out of them: with many slices, larger ones."""
+        several = min(self.selection.slices, _LARGEST)
+        return {"max_block_size": several * _BLOCK_ROWS, "preferred_block_size_bytes": several * _BLOCK_BYTES}
+
+    def _handed_on(self, block: pa.RecordBatch) -> pa.RecordBatch:
+        columns = [
+            pc.cast(column, _ARROW[spark_type], safe=False)
+            for column, (_, spark_type) in zip(block.columns[:-1], self.fields, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, names=[field for field, _ in self.fields])
+
+    def _changed(self, rows: int, expected: int) -> FedsparkError:
+        how = "the ids of a slice are others" if rows == expected else f"a slice of {expected:,} rows has {rows:,} now"
+        remedy = "Run again when nothing writes to it, or leave its newest rows out by `where`."
+        return TableError(f"{self.where}: it changed while it was read ({how}).", remedy=remedy)
+
+
+def _table(conf: ClickHouseTable) -> str:
+    return f"{quoted(conf.database)}.{quoted(conf.table)}"
+
+
+def _columns(server: Server, where: str, conf: ClickHouseTable) -> tuple[Column, ...]:
+    with server.client(where) as client:
+        try:
+            with server.explained(where):
+                described = client.execute(f"DESCRIBE TABLE {_table(conf)}")
+        except Refused as refused:
+            if refused.code != NO_TABLE:
+                raise
+            listing = f"SELECT name FROM system.tables WHERE database = {literal(conf.database)}"
+            there = [name for (name,) in client.execute(listing)]
+            otherwise = f"Correct `database` or `table`; {conf.database} has {len(there)} tables."
+            remedy = meant(conf.table, there, otherwise)
+            raise TableError(f"{where}: there is no such table.", remedy=remedy) from None
+    readable = [(name, type_name) for name, type_name, default, *_ in described if default != "EPHEMERAL"]
+    return tuple(column_of(position, name, type_name) for position, (name, type_name) in enumerate(readable))

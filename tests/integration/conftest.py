@@ -1,0 +1,28 @@
+"""Servers of the session, each started when a test first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.servers.clickhouse import ClickHouse, clickhouse_binary
+from tests.integration.servers.mariadb import MariaDB, mariadb_binary
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """A ClickHouse server."""
+    server = ClickHouse(clickhouse_binary(), tmp_path_factory.mktemp("clickhouse"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A MariaDB server, and PyMySQL."""
+    pytest.importorskip("pymysql")
+    server = MariaDB(mariadb_binary(), tmp_path_factory.mktemp("mariadb"))
+    yield server
+    server.stop()
