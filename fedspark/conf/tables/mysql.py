@@ -15,6 +15,7 @@ tables:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,12 @@ from fedspark.conf.tables.columns import ColumnsConf
 
 HOST_PATTERN = r"^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 """A name or an address and nothing else: what stands here becomes part of a URL."""
+
+
+def _host(text: str) -> str:
+    if re.fullmatch(HOST_PATTERN, text) is None:
+        raise PydanticCustomError("host", "must be the name or address of a server, without a port")
+    return text
 
 
 def _file(text: str, info: ValidationInfo) -> str:
@@ -45,7 +52,9 @@ Identifier = Annotated[Text, AfterValidator(_identifier)]
 class MysqlPlace(Model):
     """A table of a server, and how to log in there."""
 
-    host: Annotated[str, Field(pattern=HOST_PATTERN)] = Field(description="Name or address of the server.")
+    host: Annotated[str, AfterValidator(_host), Field(json_schema_extra={"pattern": HOST_PATTERN})] = Field(
+        description="Name or address of the server."
+    )
     port: int = Field(default=3306, ge=1, le=65535, description="Its TCP port.")
     user: Text = Field(description="User of the database; reading needs no right but SELECT on the table.")
     password: SecretReference = Field(description="Reference to that user's password.")
