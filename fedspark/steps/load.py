@@ -59,6 +59,7 @@ def source_of(run: Run, table: str, record: dict[str, Any]) -> tuple[TableCard, 
 
 def stage_table(run: Run, table: str) -> dict[str, Any]:
     """Take the snapshot of one table into the run's folder; what ``source_of`` asks for, JSON-able."""
+    sample = next((s.sample for s in run.pipeline.steps if isinstance(s, LoadOptions) and table in s.tables), None)
     trained = any(isinstance(step, TrainOptions) and step.table == table for step in run.pipeline.steps)
     # Every attempt writes to its own folder; the record that is stored once says which one counts.
     card, chunks = stage(
@@ -72,6 +73,7 @@ def stage_table(run: Run, table: str) -> dict[str, Any]:
         needs_label=trained and run.role is Role.GUEST,
         needs_features=True,
         training=trained,
+        sample=sample,
     )
     return {"card": card.to_json(), "chunks": chunks.to_json()}
 

@@ -34,16 +34,18 @@ _LONG = 64
 class Metrics:
     """Of some rows of a table.
 
-    ``read`` counts the source's rows that they stand for, ``keys`` the rows with a key, ``undecodable`` those with
-    U+FFFD in it, ``labels`` those with label 0 and with label 1. ``counts``, ``smallest`` and ``largest`` have an entry
-    per feature, where NaN counts as larger than infinity and None says that there is no value. ``checksum`` is the sum
-    modulo 2^64 of a hash of every row's content: the order of rows and the way in which they came do not matter.
+    ``read`` counts the source's rows that they stand for, ``unsampled`` those of them outside the sample, ``keys`` the
+    rows with a key, ``undecodable`` those with U+FFFD in it, ``labels`` those with label 0 and with label 1.
+    ``counts``, ``smallest`` and ``largest`` have an entry per feature, where NaN counts as larger than infinity and
+    None says that there is no value. ``checksum`` is the sum modulo 2^64 of a hash of every row's content: the order of
+    rows and the way in which they came do not matter.
     """
 
     rows: int = 0
     read: int = 0
     keys: int = 0
     malformed: int = 0
+    unsampled: int = 0
     undecodable: int = 0
     checksum: int = 0
     labels: list[int] = field(default_factory=lambda: [0, 0])
@@ -66,7 +68,7 @@ class Metrics:
 
     def add(self, other: Metrics) -> None:
         """Make these the metrics of both."""
-        for name in ("rows", "read", "keys", "malformed", "undecodable"):
+        for name in ("rows", "read", "keys", "malformed", "unsampled", "undecodable"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.checksum = (self.checksum + other.checksum) % (1 << 64)
         self.labels = [mine + theirs for mine, theirs in zip(self.labels, other.labels, strict=True)]

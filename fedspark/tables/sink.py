@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import fedspark.errors
+from fedspark.crypto.hashing import split_fraction
 from fedspark.errors import FedsparkError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, ChunkWriter, chunk_schema
@@ -25,6 +26,7 @@ from fedspark.tables.normal_form import normalise_text
 from fedspark.tables.shapes import IdShapes, shapes_of
 
 RESULT = "result string, error string"
+_SAMPLE = "fedspark-sample-v1"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Sink:
     read, unless the only one is the key as it came (not ``ids_come``); ``y``, if there is a label; ``v0``, ``v1``, ...,
     the features as numbers; ``malformed`` and ``n`` (see ``layout``) where the source has them. ``where`` begins
     messages. ``columns`` are those of `Chunks`. ``id_kind`` is what the id column holds at the source (see `IdShapes`).
-    ``skip_malformed``: malformed rows are counted and left out.
+    ``skip_malformed``: malformed rows are counted and left out. ``sample``: so are rows whose key's hash is not below
+    it.
     """
 
     ref: StoreRef
@@ -51,6 +54,7 @@ class Sink:
     chunk_bytes: int = CHUNK_BYTES
     id_kind: str = "text"
     skip_malformed: bool = False
+    sample: float | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """One row of `RESULT`: what `Written.of` reads, or the error that the driver must raise."""
@@ -78,7 +82,7 @@ class Sink:
 
     def _counted(self, batch: pa.RecordBatch, metrics: Metrics) -> pa.RecordBatch:
         """The batch without the rows to be skipped, after all were counted."""
-        stands_for = batch.column("n") if "n" in batch.schema.names else pa.repeat(1, batch.num_rows)
+        stands_for = _stands_for(batch)
         metrics.read += pc.sum(stands_for).as_py() or 0
         if "malformed" not in batch.schema.names or not batch.column("malformed").true_count:
             return batch
@@ -89,6 +93,10 @@ class Sink:
     def _staged(self, batch: pa.RecordBatch, metrics: Metrics) -> list[pa.Array]:
         """The staged columns of a batch, its values counted."""
         key, ids = self._ids(batch)
+        if self.sample is not None:
+            inside = sampled(key, self.sample)
+            metrics.unsampled += pc.sum(_stands_for(batch).filter(pc.invert(inside))).as_py() or 0
+            batch, key, ids = batch.filter(inside), key.filter(inside), [column.filter(inside) for column in ids]
         label = _numbers(batch.column("y"))[0] if self.label else None
         features = []
         for k in range(self.features):
@@ -136,6 +144,15 @@ class Written:
         return Written(files, metrics, reduce(IdShapes.merge, shapes, IdShapes(id_kind, {})))
 
 
+def sampled(key: pa.StringArray, share: float) -> pa.BooleanArray:
+    """Which rows belong to a sample of that share of all ids; a row without an id does, so that its fault is found.
+
+    Nothing but the id decides, so that parties that load samples of one share keep the same people.
+    """
+    fractions = split_fraction(key.fill_null("").to_pylist(), _SAMPLE)
+    return pc.or_(pa.array(fractions < share), key.is_null())
+
+
 def carried(error: FedsparkError) -> str:
     """What the driver needs to raise it again. Storage has classes of its own: they arrive as their nearest base."""
     kind = next(base for base in type(error).__mro__ if base.__module__ == fedspark.errors.__name__)
@@ -147,6 +164,11 @@ def uncarried(text: str) -> FedsparkError:
     name, message, remedy = json.loads(text)
     error: FedsparkError = getattr(fedspark.errors, name)(message, remedy=remedy)
     return error
+
+
+def _stands_for(batch: pa.RecordBatch) -> pa.Array:
+    """How many rows of the source each row of the batch stands for."""
+    return batch.column("n") if "n" in batch.schema.names else pa.repeat(1, batch.num_rows)
 
 
 def _unlike(column: pa.Array, key: pa.Array) -> pa.Array:

@@ -52,6 +52,7 @@ def stage(
     needs_label: bool = False,
     needs_features: bool = True,
     training: bool = True,
+    sample: float | None = None,
     chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[TableCard, Chunks]:
@@ -62,8 +63,9 @@ def stage(
     it occurs once where the table says ``duplicates: drop``, and else is not looked for.
 
     ``needs_label`` requires a label of both classes; ``training`` refuses constant features, which a table to be scored
-    may have. An empty table passes, and its card says so. Raises TableError with all that is wrong (counts, masked ids,
-    remedies), StoreError when reading or writing itself fails; then nothing is left in ``folder``.
+    may have. ``sample`` is the share of all ids to stage, chosen by a hash of the key. An empty table passes, and its
+    card says so. Raises TableError with all that is wrong (counts, masked ids, remedies), StoreError when reading or
+    writing itself fails; then nothing is left in ``folder``.
     """
     started = time.monotonic()
     session = own_session(spark)
@@ -75,7 +77,7 @@ def stage(
     store = ref.open()
     if store.list(folder):
         raise StoreError(f"There are objects in {folder} of {store.url} already.", remedy="Stage to a new folder.")
-    sink = _sink(layout, ref, folder, chunk_rows, chunk_bytes)
+    sink = _sink(layout, ref, folder, sample, chunk_rows, chunk_bytes)
     try:
         written = _write(session, layout, sink)
         if source.settled is not None:
@@ -93,7 +95,7 @@ def stage(
     return _card(name, layout, written, size, time.monotonic() - started), chunks
 
 
-def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_bytes: int) -> Sink:
+def _sink(layout: Layout, ref: StoreRef, folder: str, sample: float | None, chunk_rows: int, chunk_bytes: int) -> Sink:
     return Sink(
         ref,
         folder,
@@ -107,6 +109,7 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, chunk_rows: int, chunk_byt
         chunk_rows=chunk_rows,
         chunk_bytes=chunk_bytes,
         skip_malformed=layout.source.skips_lines,
+        sample=sample,
         id_kind=layout.roles.ids[0].kind.value if len(layout.roles.ids) == 1 else Kind.TEXT.value,
     )
 
@@ -156,11 +159,12 @@ def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
 def _card(name: str, layout: Layout, written: Written, size: int, seconds: float) -> TableCard:
     roles, metrics, count = layout.roles, written.metrics, written.metrics.rows
     labels = {str(value): metrics.labels[value] for value in (0, 1)} if roles.label else None
+    outside = (f"{metrics.unsampled:,} rows are not in the sample",) if metrics.unsampled else ()
     skipped = metrics.malformed if layout.source.skips_lines else 0
     return TableCard(
         name=name,
         rows=count,
-        dropped=metrics.read - skipped - count,
+        dropped=metrics.read - skipped - metrics.unsampled - count,
         columns=tuple(_column_card(column, roles, count) for column in layout.source.columns),
         features=tuple(column.name for column in roles.features),
         label_counts=labels,
@@ -170,7 +174,7 @@ def _card(name: str, layout: Layout, written: Written, size: int, seconds: float
         seconds=round(seconds, 3),
         shapes=written.shapes.to_json(),
         skipped=skipped,
-        notes=layout.source.notes,
+        notes=(*layout.source.notes, *outside),
         skipped_lines=tuple(bad_lines(layout.source)) if skipped else (),
     )
 

@@ -29,7 +29,7 @@ class Bench:
 
     def stage(self, content: str | bytes | Mapping[str, Sequence[Any]] | pa.Table, **options: Any) -> TableCard:
         """Stage ``content``; options that ``stage`` does not know go to the table's conf."""
-        known = ("id_type", "needs_label", "needs_features", "training", "chunk_rows", "chunk_bytes")
+        known = ("id_type", "needs_label", "needs_features", "training", "sample", "chunk_rows", "chunk_bytes")
         arguments = {"id_type": "string", **{key: options.pop(key) for key in known if key in options}}
         conf = {"id": "id", **options}
         table: ColumnsConf

@@ -17,3 +17,10 @@ class LoadOptions(Model):
     tables: list[Name] = Field(
         min_length=1, description="Tables to load, by the name that every party gives its own one in its party file."
     )
+    sample: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the ids to keep, chosen by a hash of the id: all parties keep the same people, in every "
+        "run. Null: all.",
+    )
