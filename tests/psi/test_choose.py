@@ -124,7 +124,12 @@ def test_signed_ids_that_the_host_keeps_serve_again_where_the_guest_is_far_small
     tables = {"guest": SMALL, "host": LARGE}
     federation = Federation()
     assert steps(federation, monkeypatch, tables, kept)["host"][0].protocol == "ecdh"  # nothing is there yet
-    steps(federation.next_run("2"), monkeypatch, tables, PsiOptions(table="people", cache=True, bucket_rows=64))
+    steps(
+        federation.next_run("2"),
+        monkeypatch,
+        tables,
+        PsiOptions(table="people", protocol="rsa", cache=True, bucket_rows=64),
+    )
 
     third = federation.next_run("3")
     results = steps(third, monkeypatch, tables, kept)
