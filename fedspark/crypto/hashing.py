@@ -52,7 +52,9 @@ def bucket_digest_utf8(key: bytes, data: Bytes, offsets: Offsets) -> Bytes:
     some two of all rows' ids collide with probability about rows^2 / 2^129 plus AES's advantage; nobody could choose
     ids that fall into one bucket. Who knows the salt can find ids of one digest: CMAC is no hash function. By then its
     table is frozen; whoever cheats here confuses or overfills its own rows' buckets, and the protocols that raise ids
-    to group elements hash the ids themselves.
+    to group elements hash the ids themselves. With kept signatures the host draws the salt alone, and the guest knows
+    it before its next table is frozen: harmless too, as an overfull bucket stops one's own run only, and tags hash the
+    id again.
     """
     if len(key) != SALT_BYTES:
         raise CryptoError(

@@ -104,9 +104,7 @@ class Epoch:
         """What ``host`` sent, checked but for the proof. ValueError, TypeError, KeyError or CryptoError where a field
         is missing, of another type or out of range.
         """
-        numbers = {
-            name: value[name] for name in ("created", "expires", "buckets", "buckets_per_part", "rows", "padded")
-        }
+        numbers = {name: value[name] for name in _NUMBERS}
         if any(type(number) is not int for number in numbers.values()) or len(value) != len(numbers) + 5:
             raise ValueError("fields or their types")
         created, expires, buckets, each, rows, padded = numbers.values()

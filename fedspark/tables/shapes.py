@@ -51,7 +51,6 @@ class Pattern(StrEnum):
 
 
 DIGESTS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
-_YMD, _DMY = r"[0-9]{4}[./][01]?[0-9][./][0-3]?[0-9]", r"[0-3]?[0-9][./-][0-3]?[0-9][./-](?:[0-9]{2}|[0-9]{4})"
 _HEX = "|".join(f"[0-9A-Fa-f]{{{length}}}" for length in DIGESTS)
 # RE2: no look-ahead, so several expressions must match where one cannot say it.
 _EXPRESSIONS: dict[Pattern, tuple[str, ...]] = {
