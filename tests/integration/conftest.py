@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 from tests.integration.servers.clickhouse import ClickHouse, clickhouse_binary
 from tests.integration.servers.mariadb import MariaDB, mariadb_binary
+
+# A large package that nothing but these tests would need.
+collect_ignore = [] if find_spec("chdb") else ["test_clickhouse_current_sql.py"]
 
 
 @pytest.fixture(scope="session")
