@@ -75,7 +75,7 @@ def test_escapes_quotes_and_neighbouring_literals_are_what_mysql_takes_them_for(
     assert value("int", "-5") == -5
     assert value("double", "-1.5e-05") == -1.5e-05
     assert value("tinyint(1)", "TRUE") == 1
-    assert value("bit(3)", "b'101'") == 5
+    assert value("bit(3)", "b'101'") == value("bit(3)", "'\5'") == value("bit(3)", "_binary '\5'") == 5
     assert value("bigint unsigned", "0xFF") == 255
     assert value("varchar(9)", "x'6162'") == "ab"
 
@@ -207,6 +207,7 @@ def test_a_dump_that_changes_its_rows_again_is_refused(statement):
     ("insert", "problem"),
     [
         ("(1,'secret',3)", "has a row of 3 values for 2 columns"),
+        ("(1,CURRENT_DATE + 1)", "has an expression where column 'name' needs a value"),
         ("(1,NOW())", "has an expression where column 'name' needs a value"),
         ("('secret','a')", "has a value in column 'id' that is no INT"),
         ("(99999999999999999999,'a')", "has a value in column 'id' that is no INT"),
@@ -222,6 +223,11 @@ def test_an_insert_that_does_not_fit_is_named_by_its_line_and_never_quoted(inser
 def test_changes_of_other_tables_and_of_no_rows_are_passed_over():
     text = CREATE + "REPLACE INTO pets VALUES (1,'people');\nALTER TABLE `people` ADD KEY `k` (`name`);\n"
     assert read(text + "INSERT INTO people VALUES (1,'a');\n")[0] == [(1, "a")]
+
+
+def test_bits_that_are_no_text_are_refused_with_the_option_that_writes_them_as_numbers():
+    text = "CREATE TABLE people (b bit(8));\nINSERT INTO people VALUES (_binary '\ufffd');\n"
+    assert "Write the dump again with --hex-blob." in refused(text)
 
 
 def test_an_insert_from_a_query_and_a_text_that_does_not_end_are_refused():

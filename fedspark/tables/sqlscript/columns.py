@@ -38,7 +38,7 @@ class DumpColumn:
     """A column of a dumped table: name and type as written, its kind, and the Arrow type that its values get.
 
     Binary, spatial and generated columns have the Arrow type null: their values are not read. ``default``: it has one
-    other than NULL, so that a row that leaves it out cannot be known.
+    other than NULL, so that a row that leaves it out cannot be known. ``bits``: BIT, which mysqldump writes as bytes.
     """
 
     name: str
@@ -47,6 +47,7 @@ class DumpColumn:
     arrow: pa.DataType
     default: bool = False
     generated: bool = False
+    bits: bool = False
 
 
 def columns_of(statement: Statement) -> tuple[DumpColumn, ...]:
@@ -98,7 +99,8 @@ def _column(statement: Statement, first: int, last: int) -> DumpColumn | None:
         isinstance(kind, exp.DefaultColumnConstraint) and not isinstance(kind.this, exp.Null) for kind in constraints
     ) or any(isinstance(kind, exp.AutoIncrementColumnConstraint) for kind in constraints)
     kind, arrow = (Kind.OTHER, pa.null()) if generated else _type(definition.kind)
-    return DumpColumn(name.text, definition.kind.sql("mysql"), kind, arrow, default, generated)
+    bits = not generated and definition.kind.this.name == "BIT"
+    return DumpColumn(name.text, definition.kind.sql("mysql"), kind, arrow, default, generated, bits)
 
 
 def _type(data_type: Any) -> tuple[Kind, pa.DataType]:
@@ -147,7 +149,7 @@ def rows_of(where: str, statement: Statement, columns: Sequence[DumpColumn]) -> 
         if len(values) != len(places):
             raise _refused(where, statement, f"has a row of {len(values)} values for {len(places)} columns", _AGAIN)
         for place, value in zip(places, values, strict=True):
-            if type(value) is exp.Literal:
+            if type(value) is exp.Literal and not columns[place].bits:
                 texts[place].append(value.this)
             else:
                 texts[place].append(_text(where, statement, columns[place], value))
@@ -190,7 +192,12 @@ def _text(where: str, statement: Statement, column: DumpColumn, value: Any) -> s
     if isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal):
         return f"-{value.this.this}"
     if isinstance(value, exp.Literal):
-        return str(value.this)
+        if not column.bits or not value.is_string:
+            return str(value.this)
+        if "\ufffd" in value.this:
+            problem = f"has a value in column {column.name!r} that is written as bytes"
+            raise _refused(where, statement, problem, "Write the dump again with --hex-blob.")
+        return str(int.from_bytes(value.this.encode()))
     if isinstance(value, exp.Boolean):
         return "1" if value.this else "0"
     if isinstance(value, (exp.HexString, exp.BitString)):
