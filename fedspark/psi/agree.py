@@ -34,14 +34,14 @@ from fedspark.exchange.mailbox import Incoming
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party, Role
 from fedspark.psi.align import Source
-from fedspark.psi.choose import check_announced
 from fedspark.psi.looks import Looks, compare, shown_shapes
-from fedspark.psi.sizes import Plan, Wave, affordable_part_rows, make_plan
+from fedspark.psi.sizes import MAX_ROWS, Plan, Wave, affordable_part_rows, make_plan
 from fedspark.run import Run
 from fedspark.tables.shapes import ShownShapes
 
 NONCE_BYTES = 32
-MAX_ROWS = 1 << 40
+ANNOUNCED = "psi/announced"
+"""Row counts as ``choose`` heard them, by party; nothing unless it had to."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,19 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
             remedy="Raise bucket_rows in the pipeline file, or ask whose row count is wrong.",
         )
     return plan
+
+
+def check_announced(run: Run, rows: Mapping[str, int]) -> None:
+    """Mismatch when a table has other ``rows`` (by party) than the protocol was chosen for; nothing without auto."""
+    path = run.path(f"{ANNOUNCED}.json")
+    if not run.workspace.exists(path):
+        return
+    for name, told in run.workspace.read_json(path).items():
+        if told["rows"] != rows[name]:
+            raise Mismatch(
+                f"{name} announced {told['rows']:,} rows to choose a protocol, and {rows[name]:,} to begin it.",
+                remedy="Nothing was computed. Start a new run (another label), and ask them which software they use.",
+            )
 
 
 def _exchange_nonces(

@@ -17,13 +17,13 @@ from typing import Any
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.errors import Mismatch
 from fedspark.party import Party, Role
+from fedspark.psi.agree import ANNOUNCED
 from fedspark.psi.align import Source
+from fedspark.psi.rsa_epochs import serves
 from fedspark.run import Run
 
 UNEQUAL = 100
 """From more than so many times the rows on, the larger table decides what the protocol costs."""
-
-_ANNOUNCED = "psi/announced"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def decide(run: Run, settings: PsiSettings, source: Source) -> Choice:
     def hear() -> dict[str, Any]:
         return {run.me.name: mine} | {party.name: _announcement(run, party) for party in others}
 
-    told = run.once(_ANNOUNCED, hear)
+    told = run.once(ANNOUNCED, hear)
     rows = {party.name: told[party.name]["rows"] for party in run.roster.data_parties}
     choice = choose(rows, run.roster.guest.name, {name for name in told if told[name]["cached"]})
     run.progress.say(f"protocol {choice}")
@@ -81,24 +81,7 @@ def keeps_tags(run: Run, settings: PsiSettings, source: Source) -> bool:
     """Whether this party, as a host, has signed ids of this very table for this guest from an earlier run, and the
     pipeline says that they may be used.
     """
-    if run.role is not Role.HOST or not settings.cache:
-        return False
-    from fedspark.psi.rsa_epochs import serves  # the protocols import this module, through ``agree``
-
-    return serves(run, settings, source)
-
-
-def check_announced(run: Run, rows: Mapping[str, int]) -> None:
-    """Mismatch when a table has other ``rows`` (by party) than the protocol was chosen for; nothing without auto."""
-    path = run.path(f"{_ANNOUNCED}.json")
-    if not run.workspace.exists(path):
-        return
-    for name, told in run.workspace.read_json(path).items():
-        if told["rows"] != rows[name]:
-            raise Mismatch(
-                f"{name} announced {told['rows']:,} rows to choose a protocol, and {rows[name]:,} to begin it.",
-                remedy="Nothing was computed. Start a new run (another label), and ask them which software they use.",
-            )
+    return run.role is Role.HOST and settings.cache and serves(run, settings, source)
 
 
 def _ratio_exceeds(one: int, other: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from fedspark.errors import PolicyRefused
 from fedspark.exchange.signed import canonical_json
 from fedspark.party import Party
-from fedspark.psi import rsa_epochs as epochs
+from fedspark.psi import cache
 from fedspark.run import Run
 
 
@@ -27,8 +27,8 @@ def count_ids(run: Run, peer: Party, ids: int) -> None:
 
 
 def _counted(run: Run, peer: Party, ids: int) -> dict[str, Any]:
-    day = time.strftime("%Y-%m-%d", time.gmtime(epochs.now()))
-    folder = f"{epochs.FOLDER}-counted/{peer.identity.hex()[:32]}/{day}"
+    day = time.strftime("%Y-%m-%d", time.gmtime(cache.now()))
+    folder = f"{cache.COUNTED}/{peer.identity.hex()[:32]}/{day}"
     store, note = run.workspace.store, f"{folder}/{run.id[:32]}.{run.step_name}.json"
     store.create(note, canonical_json({"ids": ids}))
     total = sum(json.loads(store.read(name))["ids"] for name, _ in store.list(folder))

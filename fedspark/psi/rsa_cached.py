@@ -57,9 +57,8 @@ from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi import rsa_epochs as epochs
-from fedspark.psi.agree import MAX_ROWS, receive_parts, refuse_few
+from fedspark.psi.agree import check_announced, receive_parts, refuse_few
 from fedspark.psi.align import Alignment, PartFiles, Source, finish, part_files
-from fedspark.psi.choose import check_announced
 from fedspark.psi.daily_limit import count_ids
 from fedspark.psi.distribute import distribute
 from fedspark.psi.epoch_places import (
@@ -93,7 +92,7 @@ from fedspark.psi.rsa_blind import (
     unblind_bucket,
 )
 from fedspark.psi.rsa_epochs import Epoch, Kept
-from fedspark.psi.sizes import Plan, Wave, affordable_part_rows, make_plan
+from fedspark.psi.sizes import MAX_ROWS, Plan, Wave, affordable_part_rows, make_plan
 from fedspark.psi.tally import Tally
 from fedspark.run import Run
 

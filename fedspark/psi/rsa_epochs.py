@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,17 +41,14 @@ from fedspark.exchange.columns import pack_values
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.exchange.signed import canonical_json
 from fedspark.party import Party
-from fedspark.psi.agree import MAX_ROWS
+from fedspark.psi import cache
 from fedspark.psi.align import Source, part_files
 from fedspark.psi.distribute import distribute
 from fedspark.psi.epoch_places import Prepared, TagFiles
 from fedspark.psi.matching import sort_tags
 from fedspark.psi.rsa_blind import RsaPair, Tagging, part_tags
-from fedspark.psi.sizes import MAX_PART_ROWS, Plan, affordable_part_rows, make_plan, padded_rows
+from fedspark.psi.sizes import MAX_PART_ROWS, MAX_ROWS, Plan, affordable_part_rows, make_plan, padded_rows
 from fedspark.run import Run, Workspace
-
-FOLDER = "psi-cache"
-DAY_SECONDS = 86_400
 
 DOCUMENT = "epoch.json"
 BEGUN = "begun.json"
@@ -61,11 +57,6 @@ _STEP = "epoch"
 _NAME_BYTES = 16
 _SALT_BYTES = 32
 _NUMBERS = ("created", "expires", "buckets", "buckets_per_part", "rows", "padded")
-
-
-def now() -> int:
-    """Seconds since 1970 by this machine's clock."""
-    return int(time.time())
 
 
 # ---- what a guest is told --------------------------------------------------------------------------------------------
@@ -191,7 +182,7 @@ def keep(run: Run, table: str, host: Party, epoch: Epoch, digests: list[str]) ->
     place.keep(DOCUMENT, canonical_json(epoch.to_json()))
     for other in _in_home(run, table, host):
         document = other.read_json(DOCUMENT) if other.exists(DOCUMENT) else {}
-        if document.get("expires", epoch.expires) <= now():
+        if document.get("expires", epoch.expires) <= cache.now():
             other.remove("")
 
 
@@ -261,8 +252,8 @@ def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
     home = _home(run, settings.table, run.roster.guest)
     view = run.aside(f"{home}/{name}", name, b"")
     view.keep_secret(SEED, run.subkey("epoch seed"))
-    created = now()
-    times = {"created": created, "expires": created + run.party_conf.policy.cache_days * DAY_SECONDS}
+    created = cache.now()
+    times = {"created": created, "expires": created + run.party_conf.policy.cache_days * cache.DAY_SECONDS}
     view.workspace.create(BEGUN, canonical_json({**bound, **times}))
     return {"name": name}
 
@@ -282,7 +273,7 @@ def _bound(run: Run, settings: PsiSettings, source: Source) -> dict[str, Any]:
 
 def _ended(begun: dict[str, Any], bound: dict[str, Any], days: int) -> str:
     """Why an epoch does not serve any more; empty while it does."""
-    if min(begun["expires"], begun["created"] + days * DAY_SECONDS) <= now():
+    if min(begun["expires"], begun["created"] + days * cache.DAY_SECONDS) <= cache.now():
         return f"its {days} days are over"
     for role in ("host", "guest"):
         if begun[role] != bound[role]:
@@ -342,7 +333,7 @@ def store_part(storing: Storing, part: int) -> str:
 
 
 def _home(run: Run, table: str, peer: Party) -> str:
-    return f"{FOLDER}/{run.pipeline.project}/{run.pipeline.pipeline}/{table}/{peer.name}"
+    return f"{cache.FOLDER}/{run.pipeline.project}/{run.pipeline.pipeline}/{table}/{peer.name}"
 
 
 def _in_home(run: Run, table: str, peer: Party) -> Iterator[Workspace]:

@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+MAX_ROWS = 1 << 40
+"""No table has more; who announces more is refused."""
+
 MAX_PART_ROWS = 1 << 20
 """A part holds at most this many rows: a task of minutes, a message object of a few hundred MiB."""
 

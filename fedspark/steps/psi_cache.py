@@ -9,6 +9,7 @@ from fedspark.conf import PartyConf, PipelineConf
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.errors import ConfigError
 from fedspark.party import Role
+from fedspark.psi import cache
 from fedspark.psi import rsa_epochs as epochs
 from fedspark.run import Progress, Workspace
 from fedspark.run.opening import open_alone, place_of
@@ -41,7 +42,7 @@ class Found:
         """In words."""
         if not self.finished:
             return "begun" if self.made else "incomplete"
-        if self.expires <= epochs.now():
+        if self.expires <= cache.now():
             return "expired"
         return "made here" if self.made else "tags kept"
 
@@ -77,7 +78,7 @@ def make(
 def find(party: PartyConf, pipeline: PipelineConf) -> list[Found]:
     """All epochs of a pipeline in this party's workspace, by table, peer and age."""
     workspace = place_of(party, pipeline, _ANY_RUN).workspace
-    prefix = f"{epochs.FOLDER}/{pipeline.project}/{pipeline.pipeline}"
+    prefix = f"{cache.FOLDER}/{pipeline.project}/{pipeline.pipeline}"
     sizes: dict[str, int] = {}
     for name, size in workspace.store.list(prefix):
         words = name.removeprefix(f"{prefix}/").split("/")

@@ -19,7 +19,7 @@ from fedspark.buckets import InProcessRunner
 from fedspark.conf import PsiOptions
 from fedspark.exchange.store import Store
 from fedspark.party import Role
-from fedspark.psi import count, ot, rsa_cached, rsa_epochs, sizes
+from fedspark.psi import cache, count, ot, rsa_cached, sizes
 from fedspark.psi.align import Source
 from fedspark.run import Run
 from fedspark.steps.psi import PROTOCOLS
@@ -49,7 +49,7 @@ def federation(base: Path | None) -> Federation:
     """Parties whose keys follow from their names: the same ones in every process."""
     sizes.WAVE_PARTS = PARTS // WAVES
     ot.BUCKETS_PER_PART = 1
-    rsa_epochs.now = lambda: NOON
+    cache.now = lambda: NOON
     return Federation(base=None if base is None else str(base), runner=InProcessRunner, keep_messages=False)
 
 

@@ -97,7 +97,7 @@ def unbroken(protocol: str) -> dict[str, dict[str, bytes]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mortal.sizes, "WAVE_PARTS", 0)  # restores what ``federation`` sets
         patch.setattr(mortal.ot, "BUCKETS_PER_PART", 0)
-        patch.setattr(mortal.rsa_epochs, "now", None)
+        patch.setattr(mortal.cache, "now", None)
         federation = mortal.federation(None)
         results = mortal.play(federation, protocol)
         assert results["guest"].parts == PARTS
@@ -185,7 +185,7 @@ def test_runs_that_only_count_or_that_keep_signatures_leave_equal_bytes_too(
 ):
     monkeypatch.setattr(mortal.sizes, "WAVE_PARTS", 0)  # restores what ``federation`` sets
     monkeypatch.setattr(mortal.ot, "BUCKETS_PER_PART", 0)
-    monkeypatch.setattr(mortal.rsa_epochs, "now", None)
+    monkeypatch.setattr(mortal.cache, "now", None)
     calm = mortal.federation(None)
     mortal.play(calm, variant)
     base, diaries = folders

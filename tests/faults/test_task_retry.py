@@ -62,7 +62,7 @@ def test_a_job_with_failing_tasks_that_is_killed_and_submitted_again_leaves_equa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mortal.sizes, "WAVE_PARTS", 0)  # restores what ``federation`` sets
         patch.setattr(mortal.ot, "BUCKETS_PER_PART", 0)
-        patch.setattr(mortal.rsa_epochs, "now", None)
+        patch.setattr(mortal.cache, "now", None)
         unbroken = mortal.federation(None)
         mortal.play(unbroken, PROTOCOL)
         assert_same(jobs.base / "stores", everything(unbroken))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedspark.psi import ot, rsa_epochs, sizes
+from fedspark.psi import cache, ot, sizes
 from fedspark.steps.psi import PROTOCOLS
 
 MORNING = 1_800_000_000
@@ -25,6 +25,6 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The time that epochs of kept signatures see, to be changed by tests: a morning at first. Waves have one part."""
     time = [MORNING]
-    monkeypatch.setattr(rsa_epochs, "now", lambda: time[0])
+    monkeypatch.setattr(cache, "now", lambda: time[0])
     monkeypatch.setattr(sizes, "WAVE_PARTS", 1)
     return time

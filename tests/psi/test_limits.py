@@ -8,13 +8,13 @@ import pytest
 
 from fedspark.errors import Mismatch
 from fedspark.party import Party, Role
-from fedspark.psi import agree
+from fedspark.psi import agree, sizes
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.people import names, source, staged
 
 
-@pytest.mark.parametrize("rows", [-1, agree.MAX_ROWS + 1, 10**400])
+@pytest.mark.parametrize("rows", [-1, sizes.MAX_ROWS + 1, 10**400])
 def test_a_row_count_that_no_table_has_is_refused(rows: int) -> None:
     size = {"rows": rows, "snapshot": "s", "part_rows": 1, "commitment": "c", "shows": False}
     with pytest.raises(Mismatch, match="'size' of shop is malformed"):
