@@ -71,8 +71,9 @@ def test_rows_are_visible_when_all_parts_are_there(server: ClickHouse) -> None:
     assert tables(server) == ["scores"]
 
 
-def test_what_is_repeated_adds_nothing(server: ClickHouse) -> None:
-    target = sink(server)
+@pytest.mark.parametrize("if_exists", ["refuse", "replace"])
+def test_what_is_repeated_adds_nothing(server: ClickHouse, if_exists: str) -> None:
+    target = sink(server, if_exists=if_exists)
     for _ in range(3):
         write_part(target, rows(0), 0)
     assert [finish(target, 1) for _ in range(3)] == [3, 3, 3]
@@ -95,7 +96,7 @@ def test_a_table_that_is_there_keeps_its_structure_and_gets_other_rows(server: C
     columns = "score Nullable(Float64), day Date DEFAULT '2026-01-01', id LowCardinality(String)"
     server.execute(f"CREATE TABLE scores ({columns}) ENGINE = MergeTree PARTITION BY day ORDER BY id")
     server.execute("INSERT INTO scores (id, score) SELECT 'old', 9")
-    target = sink(server)
+    target = sink(server, if_exists="replace")
     write_part(target, rows(0), 0)
     assert server.execute("SELECT id, score FROM scores") == [("old", 9.0)]
     finish(target, 1)
@@ -103,6 +104,16 @@ def test_a_table_that_is_there_keeps_its_structure_and_gets_other_rows(server: C
     assert server.execute("SELECT partition_key, sorting_key FROM system.tables WHERE name = 'scores'") == [
         ("day", "id")
     ]
+
+
+def test_a_table_that_is_there_is_kept_unless_it_may_be_replaced(server: ClickHouse) -> None:
+    target = sink(server)
+    write_part(target, rows(0), 0)
+    server.execute("CREATE TABLE scores (id String, score Nullable(Float64)) ENGINE = Memory")
+    for attempt in (lambda: write_part(target, rows(1), 1), lambda: finish(target, 1)):
+        with pytest.raises(TableError, match="it is there already"):
+            attempt()
+    assert content(server) == []
 
 
 def test_integers_of_64_bits_infinities_and_texts_arrive_as_they_are(server: ClickHouse) -> None:
@@ -145,7 +156,7 @@ def test_names_with_quotes_and_sql_in_them_are_names(server: ClickHouse) -> None
 def test_a_table_that_cannot_hold_the_rows_is_refused_and_kept(server: ClickHouse, columns: str, words: str) -> None:
     server.execute(f"CREATE TABLE scores ({columns}) ENGINE = MergeTree ORDER BY id")
     with pytest.raises(TableError) as caught:
-        write_part(sink(server), rows(0), 0)
+        write_part(sink(server, if_exists="replace"), rows(0), 0)
     assert words in str(caught.value)
     assert tables(server) == ["scores"]
 
@@ -173,9 +184,12 @@ def proxy(server: ClickHouse) -> Iterator[Proxy]:
     between.close()
 
 
+@pytest.mark.parametrize("if_exists", ["refuse", "replace"])
 @pytest.mark.parametrize("after", [0, 100, 400, 800])
-def test_wherever_the_connection_is_lost_rows_arrive_once(server: ClickHouse, proxy: Proxy, after: int) -> None:
-    target = sink(server, port=proxy.port)
+def test_wherever_the_connection_is_lost_rows_arrive_once(
+    server: ClickHouse, proxy: Proxy, after: int, if_exists: str
+) -> None:
+    target = sink(server, port=proxy.port, if_exists=if_exists)
     for part in (0, 1):
         proxy.cuts = [after, None, after]
         write_part(target, rows(part), part)

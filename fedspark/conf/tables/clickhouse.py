@@ -62,9 +62,11 @@ class ClickHouseTable(ClickHousePlace, ColumnsConf):
 
 
 class ClickHouseSink(ClickHousePlace):
-    """A table in ClickHouse that is written: all its rows are replaced at once, or it is made if there is none.
-
-    A table that is there keeps its engine, keys and partitions, and needs the columns that are written.
-    """
+    """A table in ClickHouse that scores are written to."""
 
     kind: Literal["clickhouse"] = Field(default="clickhouse", description="The kind of this place.")
+    if_exists: Literal["refuse", "replace"] = Field(
+        default="refuse",
+        description="What to do when the table is there: refuse to write, or replace all its rows at once; then it "
+        "keeps its engine, keys and partitions, and needs the columns that are written.",
+    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,13 +54,15 @@ class Sink:
     """A table that rows of ``schema`` are written to; travels in task closures, with a reference to the password.
 
     ``tag`` (letters and digits) names what is written, and nothing else: the run and the step. The first column orders
-    a table that is made; columns that are nullable by ``schema`` are so there.
+    a table that is made; columns that are nullable by ``schema`` are so there. ``replace``: a table that is there gets
+    other rows, else it is refused.
     """
 
     server: Server
     table: str
     schema: pa.Schema
     tag: str
+    replace: bool
 
     @staticmethod
     def of(conf: ClickHouseSink, directory: Path, schema: pa.Schema, tag: str) -> Sink:
@@ -73,7 +75,7 @@ class Sink:
                 )
         if not re.fullmatch(r"[0-9A-Za-z]{1,64}", tag):
             raise ValueError("a tag is up to 64 letters and digits")
-        return Sink(Server.of(conf, directory), conf.table, schema, tag)
+        return Sink(Server.of(conf, directory), conf.table, schema, tag, conf.if_exists == "replace")
 
     @property
     def where(self) -> str:
@@ -83,6 +85,11 @@ class Sink:
     def part(self, number: int) -> str:
         """Name of the table that holds a complete part."""
         return f"fedspark_{self.tag}_part_{number}"
+
+    @property
+    def done(self) -> str:
+        """Name of an empty table that appears together with a sink's table that was made."""
+        return f"fedspark_{self.tag}_done"
 
     def scratch(self) -> str:
         """Name of a table that nobody else writes to."""
@@ -155,13 +162,13 @@ def _write_part(sink: Sink, rows: pa.Table, part: int) -> None:
     with sink.server.client(sink.where) as client:
         if _exists(client, sink, sink.part(part)):
             return
-        like = sink.table if _exists(client, sink, sink.table) else None
+        like = sink.table if _is_there(client, sink) else None
         scratch = sink.scratch()
         _execute(client, sink, sink.create(scratch, like))
         try:
             _check(client, sink, scratch, rows)
             _insert(sink, scratch, rows)
-            ((count,),) = _execute(client, sink, f"SELECT count() FROM {sink.sql(scratch)}")
+            count = _count(client, sink, [scratch])
             if count != rows.num_rows:
                 reason = f"{count:,} of {rows.num_rows:,} rows of a part arrived"
                 raise StoreError(f"{sink.where}: {reason}.", remedy="See the server's log.")
@@ -181,28 +188,31 @@ def _finish(sink: Sink, parts: int) -> int:
         if missing:
             reason = f"of {parts} parts {len(missing)} were not written, part {missing[0]} among them"
             raise StoreError(f"{sink.where}: {reason}.", remedy="Run the step again.")
-        there = _exists(client, sink, sink.table)
+        rows = _count(client, sink, [sink.part(part) for part in range(parts)])
+        there = _is_there(client, sink)
+        if there and not sink.replace:
+            return rows
         whole = sink.scratch()
         _execute(client, sink, sink.create(whole, sink.table if there else None))
         for part in range(parts):
             _execute(client, sink, sink.copy(sink.part(part), whole))
-        rows, copied = (
-            sum(_execute(client, sink, f"SELECT count() FROM {sink.sql(name)}")[0][0] for name in names)
-            for names in ([sink.part(part) for part in range(parts)], [whole])
-        )
+        copied = _count(client, sink, [whole])
         if rows != copied:
             reason = f"its parts have {rows:,} rows and together {copied:,}"
             raise StoreError(
                 f"{sink.where}: {reason}.", remedy="Nothing was replaced; see whether its engine drops rows."
             )
         _put(client, sink, whole, there)
-        return int(rows)
+        return rows
 
 
 def _put(client: Any, sink: Sink, whole: str, there: bool) -> None:
     """Give the table ``whole`` the place of the sink's table, in one statement."""
     if not there:
-        _execute(client, sink, f"RENAME TABLE {sink.sql(whole)} TO {sink.sql(sink.table)}")
+        marker = sink.scratch()
+        _execute(client, sink, sink.create(marker, whole))
+        moves = f"{sink.sql(whole)} TO {sink.sql(sink.table)}, {sink.sql(marker)} TO {sink.sql(sink.done)}"
+        _execute(client, sink, f"RENAME TABLE {moves}")
         return
     try:
         _execute(client, sink, f"EXCHANGE TABLES {sink.sql(whole)} AND {sink.sql(sink.table)}")
@@ -249,6 +259,19 @@ def _check(client: Any, sink: Sink, scratch: str, rows: pa.Table) -> None:
         if rows.column(field.name).null_count and not nullable:
             reason = f"column {field.name!r} is {type_name}, and some rows have no value in it"
             raise TableError(f"{sink.where}: {reason}.", remedy=f"Make it Nullable({inner}).")
+
+
+def _is_there(client: Any, sink: Sink) -> bool:
+    """Whether the sink's table is there; TableError when it is, is not ours, and may not be replaced."""
+    there = _exists(client, sink, sink.table)
+    if there and not sink.replace and not _exists(client, sink, sink.done):
+        remedy = "Name another table, or set `if_exists: replace`, which removes all its rows."
+        raise TableError(f"{sink.where}: it is there already.", remedy=remedy)
+    return there
+
+
+def _count(client: Any, sink: Sink, names: Sequence[str]) -> int:
+    return sum(int(_execute(client, sink, f"SELECT count() FROM {sink.sql(name)}")[0][0]) for name in names)
 
 
 def _exists(client: Any, sink: Sink, table: str) -> bool:
