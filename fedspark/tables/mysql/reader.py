@@ -8,7 +8,6 @@ URL is therefore made here, and the answer to a known question looked at before 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 import threading
@@ -40,16 +39,29 @@ _SLICE_ROWS = 1_000_000
 _MOST_SLICES = 256
 _PROBE = "right"
 _SLICE = "fedspark_slice"
+_BOUND = 2**63 - 1
 
 _answered: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
 class Slicing:
-    """Conditions on the column ``fedspark_slice``, whose SQL is ``expression``: each row meets exactly one."""
+    """Slices of equal width by the SQL ``expression``, whose values go from ``low`` to below ``high``.
+
+    The outer ones are open, and the first has the rows without a value: each row is in exactly one.
+    """
 
     expression: str
-    conditions: tuple[str, ...]
+    low: int
+    high: int
+    count: int
+
+    def options(self) -> dict[str, str]:
+        """Those of Spark's JDBC source."""
+        if self.count == 1:
+            return {}
+        bounds = {"lowerBound": self.low, "upperBound": self.high, "numPartitions": self.count}
+        return {"partitionColumn": _SLICE, **{key: str(value) for key, value in bounds.items()}}
 
 
 def read(spark: SparkSession, name: str, conf: MysqlTable, directory: Path) -> Source:
@@ -67,7 +79,7 @@ def read(spark: SparkSession, name: str, conf: MysqlTable, directory: Path) -> S
     with reading(where, KIND):
         _check_quoting(spark, where, conf, directory)
         frame = _frame(spark, conf, directory, found, slicing)
-    settled = _settled(server, conf, count) if len(slicing.conditions) > 1 else None  # one statement sees one moment
+    settled = _settled(server, conf, count) if slicing.count > 1 else None  # one statement sees one moment
     return Source(where, KIND, frame, columns, rows=count, lost=was_lost, settled=settled)
 
 
@@ -94,7 +106,7 @@ def _frame(
     # On a line of its own: a comment at the end of the condition must not hide the parenthesis.
     condition = f" WHERE ({conf.where}\n)" if conf.where else ""
     query = f"SELECT {', '.join([*selected, f'{slicing.expression} AS {_SLICE}'])} FROM {full_name(conf)}{condition}"
-    frame = _jdbc(spark, conf, f"({query}) AS source", list(slicing.conditions), directory)
+    frame = _jdbc(spark, conf, f"({query}) AS source", directory, slicing.options())
     nothing = functions.lit(None).cast("string")
     return frame.select(
         *(functions.col(name) if reading else nothing.alias(name) for name, reading in readings.items())
@@ -154,23 +166,19 @@ def _extent(server: Server, conf: MysqlTable, by: ServerColumn | None) -> tuple[
 
 
 def _ranges(by: ServerColumn, low: int, high: int, slices: int) -> Slicing:
-    """Ranges of equal width; the outer ones are open, and the first has the rows without a value."""
-    bounds = sorted({low + (high - low + 1) * k // slices for k in range(1, slices)} - {low})
-    if not bounds:
-        return Slicing("0", ("1 = 1",))
-    inner = [f"{_SLICE} >= {a} AND {_SLICE} < {b}" for a, b in itertools.pairwise(bounds)]
-    first = f"({_SLICE} < {bounds[0]} OR {_SLICE} IS NULL)"
-    return Slicing(quoted(by.name), (first, *inner, f"{_SLICE} >= {bounds[-1]}"))
+    """Ranges of a column; beyond Spark's bounds, which have 64 bits with sign, the outer ones have the rest."""
+    low, high = (max(-_BOUND, min(_BOUND, end)) for end in (low, high + 1))
+    return Slicing(quoted(by.name), low, high, max(1, min(slices, high - low)))
 
 
 def _hashes(conf: MysqlTable, found: list[ServerColumn], slices: int) -> Slicing:
     """Remainders of CRC32 of the ids; a row without ids is in the first. Columns that are not there are told later."""
     names = [column.name for column in found if column.name in conf.id]
-    if slices == 1 or not names:
-        return Slicing("0", ("1 = 1",))
+    if not names:
+        return Slicing("0", 0, 1, 1)
     # MOD of a sum rather than of one CRC32 of a concatenation: that fails for columns of different collations.
     total = " + ".join(f"COALESCE(CRC32({quoted(name)}), 0)" for name in names)
-    return Slicing(f"MOD({total}, {slices})", tuple(f"{_SLICE} = {part}" for part in range(slices)))
+    return Slicing(f"MOD({total}, {slices})", 0, slices, slices)
 
 
 def _find_driver(spark: SparkSession, where: str, conf: MysqlTable) -> None:
@@ -241,10 +249,15 @@ class _Hush(logging.Filter):
 _hushed = _Hush()
 
 
-def _jdbc(spark: SparkSession, conf: MysqlTable, query: str, conditions: list[str], base: Path) -> DataFrame:
-    """The rows of a query, a partition per condition; the password is resolved here and kept nowhere."""
+def _jdbc(spark: SparkSession, conf: MysqlTable, query: str, base: Path, slices: dict[str, str]) -> DataFrame:
+    """The rows of a query; the password is resolved here and kept nowhere.
+
+    Not by ``read.jdbc`` with predicates: it puts the driver's options into lower case, which the driver passes over,
+    and with them the wish for encryption.
+    """
+    options = {"url": url(conf), "dbtable": query, **slices, **_properties(conf, base)}
     with _hushed():
-        return spark.read.jdbc(url(conf), query, predicates=conditions, properties=_properties(conf, base))
+        return spark.read.format("jdbc").options(**options).load()
 
 
 def _check_quoting(spark: SparkSession, where: str, conf: MysqlTable, directory: Path) -> None:
@@ -252,7 +265,7 @@ def _check_quoting(spark: SparkSession, where: str, conf: MysqlTable, directory:
     asked = (spark.sparkContext.applicationId, url(conf))
     if asked in _answered:
         return
-    probe = _jdbc(spark, conf, f"(SELECT '{_PROBE}' AS c0) AS probe", ["1 = 1"], directory)
+    probe = _jdbc(spark, conf, f"(SELECT '{_PROBE}' AS c0) AS probe", directory, {})
     answer = probe.select("c0").collect()
     if [row[0] for row in answer] != [_PROBE]:
         raise StoreError(
