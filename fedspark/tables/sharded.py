@@ -75,12 +75,15 @@ def _compare(where: str, names: Sequence[str], shards: Sequence[Source], ignored
 
 
 def _aligned(shard: Source, first: Source, ignored: Sequence[str]) -> DataFrame:
-    """The rows of a shard with their columns where the first shard has them; those that are ignored hold nothing."""
+    """The rows of a shard with their columns where the first shard has them.
+
+    Those that are ignored, or left out of the frame, hold nothing.
+    """
     places = {column.name: f"c{column.position}" for column in shard.columns}
-    nothing = F.lit(None).cast("string")
+    nothing, there = F.lit(None).cast("string"), set(shard.frame.columns)
 
     def at(name: str) -> Expression:
-        return nothing if name in ignored else F.col(places[name])
+        return nothing if name in ignored or places[name] not in there else F.col(places[name])
 
     own = [name for name in shard.frame.columns if name not in places.values()]
     return shard.frame.select(*(at(column.name).alias(f"c{column.position}") for column in first.columns), *own)

@@ -29,7 +29,8 @@ class Source:
     """A table as read, nothing computed yet.
 
     ``where`` names it and ``kind`` its format in messages. ``frame`` has the columns c0, c1, ... in the order of
-    ``columns`` (names of sources may hold anything, these need no quoting), and, where ``checks_lines``, the boolean
+    ``columns`` (names of sources may hold anything, these need no quoting; columns without a role may be left out of
+    the frame), and, where ``checks_lines``, the boolean
     column ``malformed``, the text of such a ``line`` and the URL of its ``file``. ``skips_lines``: these are left out.
     ``notes`` are words for people about what was read; ``rows`` is their number where the source told it beforehand.
 

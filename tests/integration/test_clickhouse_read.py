@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fedspark.conf.tables import ClickHouseTable
+from fedspark.conf.tables import ClickHouseTable, ShardedTable
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.clickhouse import reader, server
@@ -65,7 +65,7 @@ def rows_of(table: ClickHouseTable, parallel: int = 3) -> list[dict[str, Any]]:
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-def staged(spark: Any, table: ClickHouseTable, place: Path, **options: Any) -> pa.Table:
+def staged(spark: Any, table: ClickHouseTable | ShardedTable, place: Path, **options: Any) -> pa.Table:
     arguments = {"id_type": "string", "needs_features": False, "training": False, **options}
     _, chunks = stage(spark, "people", table, HERE, ref=StoreRef(place.as_uri()), folder="t", **arguments)
     return pa.concat_tables([chunks.schema.empty_table(), *map(chunks.read, range(len(chunks)))])
@@ -163,6 +163,15 @@ def test_a_table_is_staged_with_its_types_on_the_card(
     by_key = {row["key"]: row for row in found.to_pylist()}
     assert by_key["18446744073709551615"]["x.x"] == 0.0
     assert by_key[str(2**64 - 100_000)]["x.x"] == 99_999 / 8
+
+
+def test_a_table_in_several_tables_is_read_as_one(spark: Any, clickhouse: ClickHouse, tmp_path: Path) -> None:
+    for shard in range(2):
+        rows = f"SELECT number * 2 + {shard}, 'text', number FROM numbers(10)"
+        made(clickhouse, "id UInt64, name String, x Float64", rows, name=f"part_{shard}")
+    place = clickhouse.conf(table="part_{0..1}")
+    table = ShardedTable.model_validate({"kind": "sharded", "id": "id", "shards": [place]})
+    assert sorted(map(int, staged(spark, table, tmp_path).column("key").to_pylist())) == list(range(20))
 
 
 def test_an_empty_table_has_no_rows(spark: Any, clickhouse: ClickHouse, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path)
     columns, slices = plan(name, conf, directory, min(_MOST_SLICES, spark.sparkContext.defaultParallelism))
     numbers = spark.range(0, slices.selection.slices, 1, slices.selection.slices)
     frame = numbers.mapInArrow(slices, ", ".join(f"{field} {spark_type}" for field, spark_type in slices.fields))
-    return Source(slices.where, "ClickHouse", frame, columns, lost=lambda error: LOST in str(error))
+    rows = sum(rows for rows, _ in slices.totals.values())
+    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows)
 
 
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
@@ -141,6 +142,10 @@ class Slices:
         how = "the ids of a slice are others" if rows == expected else f"a slice of {expected:,} rows has {rows:,} now"
         remedy = "Run again when nothing writes to it, or leave its newest rows out by `where`."
         return TableError(f"{self.where}: it changed while it was read ({how}).", remedy=remedy)
+
+
+def _is_lost(error: BaseException) -> bool:
+    return LOST in str(error)
 
 
 def _table(conf: ClickHouseTable) -> str:

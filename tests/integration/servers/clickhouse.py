@@ -65,6 +65,8 @@ class ClickHouse:
             (directory / name).mkdir(parents=True)
         config = _CONFIG.format(dir=directory, http=free_port(), port=self.port)
         (directory / "config.xml").write_text(config)
+        (directory / "password").write_text(PASSWORD)
+        (directory / "password").chmod(0o600)
         (directory / "users.xml").write_text(_USERS.format(user=USER, password=PASSWORD))
 
     def start(self) -> None:
@@ -94,9 +96,14 @@ class ClickHouse:
             client.disconnect()
 
     def conf(self, **more: Any) -> dict[str, Any]:
-        """The keys of a party file's table that say where the server is; the password is in the environment."""
-        os.environ["FEDSPARK_TEST_CLICKHOUSE"] = PASSWORD
-        place = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": "env:FEDSPARK_TEST_CLICKHOUSE"}
+        """The keys of a party file's table that say where the server is; the password is in a file."""
+        # In the environment it would have to be before the session's Spark is started.
+        place = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": USER,
+            "password": f"file:{self.directory / 'password'}",
+        }
         return {"kind": "clickhouse", **place, **more}
 
     def _client(self, **settings: Any) -> Any:
