@@ -52,7 +52,7 @@ class Slices:
                 message = batch.slice(start, end - start).serialize()
                 out.write(np.array([message.size], _WORD).tobytes())
                 out.write(message)
-                out.write(numbers[start:end])
+                out.write(numbers[start:end].data)
             offsets[part + 1] = out.tell() - offsets.nbytes
             start = end
         out.seek(0)

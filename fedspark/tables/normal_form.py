@@ -25,7 +25,7 @@ def is_ascii(values: pa.StringArray) -> bool:
     return bool(text_bytes(values).view(np.int8).min(initial=0) >= 0)
 
 
-def text_bytes(values: pa.StringArray) -> np.ndarray:  # type: ignore[type-arg]
+def text_bytes(values: pa.StringArray) -> np.ndarray:
     """The texts one after the other, uint8[bytes], without a copy."""
     ends = text_offsets(values)
     data = values.buffers()[2]
@@ -33,7 +33,7 @@ def text_bytes(values: pa.StringArray) -> np.ndarray:  # type: ignore[type-arg]
     return whole[ends[0] : ends[-1]]
 
 
-def text_offsets(values: pa.StringArray) -> np.ndarray:  # type: ignore[type-arg]
+def text_offsets(values: pa.StringArray) -> np.ndarray:
     """Where the texts begin and the last one ends in Arrow's buffer, int32[len + 1], without a copy."""
     if not len(values):
         return np.zeros(1, np.int32)

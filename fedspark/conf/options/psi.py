@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from fedspark.conf.model import Finding, KeyBits, Model, Name
 
-DEFAULT_PROTOCOL = "auto"
+DEFAULT_PROTOCOL: Final = "auto"
 RSA_BITS = 2048
 OT_FIELD_BITS = 2
 
