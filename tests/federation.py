@@ -80,11 +80,21 @@ class Federation:
         self._failed = threading.Event()
         self._sessions = self._handshake()
 
-    def next_run(self, label: str, *, policy: Mapping[str, Mapping[str, Any]] | None = None) -> Federation:
-        """Another run of the same parties, in the same stores, with seeds and nonces of its own."""
+    def next_run(
+        self, label: str, *, policy: Mapping[str, Mapping[str, Any]] | None = None, new_key_of: str = ""
+    ) -> Federation:
+        """Another run of the same parties, in the same stores, with seeds and nonces of its own; one of them may have
+        got another identity key.
+        """
         other = copy.copy(self)
         other.label, other._policy = label, self._policy if policy is None else policy
         other._failed = threading.Event()
+        if new_key_of:
+            new = Ed25519PrivateKey.from_private_bytes(self._secret("new identity", new_key_of))
+            other._identities = {**self._identities, new_key_of: new}
+            other.roster = Roster(
+                tuple(Party(p.name, p.role, raw_public_key(other._identities[p.name])) for p in self.roster)
+            )
         other._sessions = other._handshake()
         return other
 

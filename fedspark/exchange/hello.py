@@ -24,6 +24,11 @@ from fedspark.exchange.seal import SealKeys, direction_keys
 from fedspark.exchange.signed import open_signed, raw_public_key, sign
 from fedspark.party import Party, Roster
 
+PROTOCOL_VERSION = "2"
+"""What messages mean, and what is kept of them for later runs. Parties must agree on it: raise it whenever a protocol
+changes what it sends or how it computes it.
+"""
+
 LIMIT = 2**20
 NONCE_BYTES = 32
 _HEX32 = re.compile(r"[0-9a-f]{64}")

@@ -82,13 +82,7 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
     shapes = shown_shapes(run, source)
     mine: dict[str, Any] = {"rows": source.rows, "snapshot": masked, "part_rows": limit, "shows": shapes is not None}
     mine["commitment"] = commitment(run, run.me, nonce, source.rows, masked)
-    began = run.once("psi/size", lambda: mine)
-    if any(began[name] != mine[name] for name in ("rows", "snapshot", "commitment")):
-        raise TableError(
-            f"The table {source.name} is not the one that this run began with; it has {source.rows:,} rows now.",
-            remedy="A run works on one frozen table. Start a new run (another label) for the new one.",
-        )
-    mine = began  # limits and policies of this party's file count as they were
+    mine = pin_table(run, source, mine)  # limits and policies of this party's file count as they were
 
     for party in others:
         run.send("size", party, mine)
@@ -96,8 +90,9 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
     for party in others:
         sizes[party.name] = Size.from_json(run.receive("size", party).json(), party)
 
-    check_announced(run, {name: size.rows for name, size in sizes.items()})
-    _refuse_many(run, sizes)
+    rows = {name: size.rows for name, size in sizes.items()}
+    check_announced(run, rows)
+    refuse_many(run, rows)
     nonces = _exchange_nonces(run, others, sizes, nonce, shapes)
     plan = make_plan(
         rows={party.name: sizes[party.name].rows for party in parties},
@@ -112,6 +107,17 @@ def agree(run: Run, source: Source, *, value_bytes: int, bucket_rows: int, part_
             remedy="Raise bucket_rows in the pipeline file, or ask whose row count is wrong.",
         )
     return plan
+
+
+def pin_table(run: Run, source: Source, mine: dict[str, Any]) -> dict[str, Any]:
+    """What this run first noted about our table, now that it would note ``mine``; TableError when it is another one."""
+    began: dict[str, Any] = run.once("psi/size", lambda: mine)
+    if any(began.get(name) != mine.get(name) for name in ("rows", "snapshot", "commitment")):
+        raise TableError(
+            f"The table {source.name} is not the one that this run began with; it has {source.rows:,} rows now.",
+            remedy="A run works on one frozen table. Start a new run (another label) for the new one.",
+        )
+    return began
 
 
 def check_announced(run: Run, rows: Mapping[str, int]) -> None:
@@ -184,13 +190,13 @@ def receive_parts(run: Run, tag: str, sender: Party, plan: Plan, wave: Wave | No
     return incoming
 
 
-def _refuse_many(run: Run, sizes: Mapping[str, Size]) -> None:
-    """PolicyRefused, before the salt is there, when a party that we intersect with brings more ids than we allow."""
+def refuse_many(run: Run, rows: Mapping[str, int]) -> None:
+    """PolicyRefused when a party that we intersect with brings more ids (``rows`` by party) than we allow."""
     limit = run.party_conf.policy.max_peer_rows
     for peer in run.roster.hosts if run.role is Role.GUEST else [run.roster.guest]:
-        if limit is not None and sizes[peer.name].rows > limit:
+        if limit is not None and rows[peer.name] > limit:
             raise PolicyRefused(
-                f"{peer.name} brings {sizes[peer.name].rows:,} ids; this party's limit max_peer_rows is {limit:,}.",
+                f"{peer.name} brings {rows[peer.name]:,} ids; this party's limit max_peer_rows is {limit:,}.",
                 remedy="Agree on a smaller table, or raise policy.max_peer_rows in the party file.",
             )
 

@@ -225,10 +225,16 @@ def bucket_tables(files: PartFiles, part: int, columns: Sequence[str] | None = N
 
 
 def join_and_tell(
-    run: Run, options: PsiSettings, source: Source, plan: Plan, prepared: PartFiles, places: dict[str, PartFiles]
+    run: Run,
+    options: PsiSettings,
+    source: Source,
+    plan: Plan,
+    prepared: PartFiles,
+    places: dict[str, PartFiles],
+    tell: SendFunction | None = None,
 ) -> Alignment:
-    """The guest's end: keep what all hosts have (``places`` by host) and tell each host as much as ``options.result``
-    says; PolicyRefused, before anything is told, below this party's ``min_intersection``.
+    """The guest's end: keep what all hosts have (``places`` by host) and tell each host (by ``tell``) as much as
+    ``options.result`` says; PolicyRefused, before anything is told, below this party's ``min_intersection``.
     """
     unmatched = part_files(run, "unmatched") if options.join == "left" else None
     joining = Joining(plan, places, prepared, part_files(run, "aligned"), unmatched)
@@ -237,7 +243,7 @@ def join_and_tell(
     for host in run.roster.hosts:
         if options.result == "both":
             title, whose = _titled(run, "tell the result", host), plan.rows[host.name]
-            run.send_parts("matched", host, title, tell_part, plan.parts, (joining, host.name), rows=whose)
+            run.send_parts("matched", host, title, tell or tell_part, plan.parts, (joining, host.name), rows=whose)
         run.send("result", host, {"rows": rows} if options.result == "both" else {})
     return finish(run, source, plan, joining.aligned, rows, [prepared, *places.values()], unmatched)
 
@@ -252,7 +258,8 @@ def hear_and_keep(
     plan, aligned = pair.plan, part_files(run, "aligned")
     rows = None
     if options.result == "both":
-        rows = _keep_marked(run, pair, order, aligned)
+        keeping = Keeping(pair, order, receive_parts(run, "matched", run.roster.guest, plan), aligned)
+        rows = keep_told(run, plan, keep_part, keeping)
     else:
         hear_nothing(run)
     for wave in plan.waves:
@@ -275,11 +282,11 @@ def hear_nothing(run: Run) -> None:
         )
 
 
-def _keep_marked(run: Run, pair: Pair, order: PartFiles, aligned: PartFiles) -> int:
-    peer, plan = run.roster.guest, pair.plan
-    keeping = Keeping(pair, order, receive_parts(run, "matched", peer, plan), aligned)
+def keep_told(run: Run, plan: Plan, function: Callable[[Any, int], int], keeping: Any) -> int:
+    """Let part tasks keep our rows that the guest marked; Mismatch unless they are as many as it announced."""
+    peer = run.roster.guest
     told = run.receive("result", peer).json()
-    rows = total(run, "psi/rows", "align rows", keep_part, plan, keeping)
+    rows = total(run, "psi/rows", "align rows", function, plan, keeping)
     if told != {"rows": rows}:
         raise Mismatch(
             f"{peer.name} announced {told} as the result, but marked {rows:,} of our people as common.",

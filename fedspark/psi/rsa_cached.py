@@ -51,13 +51,13 @@ import pyarrow as pa
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.crypto.hashing import TAG_BYTES, bucket_of
 from fedspark.crypto.rsa import RsaKey
-from fedspark.errors import Mismatch, PolicyRefused, StoreError, TableError
+from fedspark.errors import Mismatch, StoreError
 from fedspark.exchange.columns import from_peer, unpack_values, values_of
 from fedspark.exchange.mailbox import Incoming, Outgoing, Receipt
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.party import Party
 from fedspark.psi import rsa_epochs as epochs
-from fedspark.psi.agree import check_announced, receive_parts, refuse_few
+from fedspark.psi.agree import check_announced, pin_table, receive_parts, refuse_many
 from fedspark.psi.align import Alignment, PartFiles, Source, finish, part_files
 from fedspark.psi.daily_limit import count_ids
 from fedspark.psi.distribute import distribute
@@ -76,10 +76,10 @@ from fedspark.psi.matching import (
     bucket_tables,
     find_tags,
     hear_nothing,
-    join_part,
+    join_and_tell,
+    keep_told,
     send_wave,
     tags_of,
-    total,
     write_places,
 )
 from fedspark.psi.rsa_blind import (
@@ -91,7 +91,7 @@ from fedspark.psi.rsa_blind import (
     sign_part,
     unblind_bucket,
 )
-from fedspark.psi.rsa_epochs import Epoch, Kept
+from fedspark.psi.rsa_epochs import Epoch
 from fedspark.psi.sizes import MAX_ROWS, Plan, Wave, affordable_part_rows, make_plan
 from fedspark.psi.tally import Tally
 from fedspark.run import Run
@@ -117,15 +117,6 @@ class Looking:
     epoch: Plan
     signed: Incoming
     files: TagFiles
-    places: PartFiles
-
-
-@dataclass(frozen=True)
-class Telling:
-    """Guest's context for the result."""
-
-    plan: Plan
-    guest: str
     places: PartFiles
 
 
@@ -169,10 +160,12 @@ def look_part(looking: Looking, part: int) -> int:
     return write_places(looking.places, part, found)
 
 
-def tell_part(telling: Telling, outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
-    found = [table["place"].to_numpy() for table in bucket_tables(telling.places, part)]
-    places = np.concatenate([place[place >= 0] for place in found])
-    return outgoing.write(part, pack_places(places, telling.plan.values_per_part(telling.guest))), None
+def tell_part(context: tuple[Joining, str], outgoing: Outgoing, part: int) -> tuple[Receipt, None]:
+    """Name the places of the common people's tags; a part has room for as many as we have rows in it, and dummies."""
+    joining, host = context
+    (count,) = (joining.plan.values_per_part(guest) for guest in joining.plan.padded)  # the plan is of our rows alone
+    found = [table["place"].to_numpy() for table in bucket_tables(joining.places[host], part)]
+    return outgoing.write(part, pack_places(np.concatenate([place[place >= 0] for place in found]), count)), None
 
 
 def keep_part(keeping: Keeping, part: int) -> int:
@@ -194,13 +187,14 @@ def keep_part(keeping: Keeping, part: int) -> int:
 
 
 def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
-    """Intersect with the host's epoch; raises PolicyRefused, before anything is told, below this party's
-    ``min_intersection``.
+    """Intersect with the host's epoch; raises PolicyRefused, before anything is sent, above ``max_peer_rows``,
+    and before anything is told, below this party's ``min_intersection``.
     """
     bits, (host,) = allowed_bits(run, options), run.roster.hosts
-    _same_table(run, source)
+    pin_table(run, source, {"rows": source.rows, "snapshot": source.snapshot})
     offer = run.receive("epoch", host).json()
     epoch = epochs.received(run, _field(offer, "epoch", dict, host), options.table, host, bits)
+    refuse_many(run, epoch.plan.rows)
     mine = {"rows": source.rows, "part_rows": _part_rows(source, options, bits)}
     holds = {"holds": epochs.holds(run, options.table, host, epoch)}
     query = run.once("psi/query", lambda: {**mine, **holds})
@@ -228,7 +222,7 @@ def guest(run: Run, options: PsiSettings, source: Source) -> Alignment:
         return Looking(pair, epoch.plan, receive_parts(run, "signed", host, plan, wave), files, places)
 
     ask_and_match(run, plan, "blinded", "blind ids", blind_part, {host: pair}, look_part, looking)
-    return _tell(run, options, source, plan, host, prepared, places)
+    return join_and_tell(run, options, source, plan, prepared, {host.name: places}, tell_part)
 
 
 def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
@@ -236,14 +230,14 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
     ``max_cached_ids_per_day``, and below ``min_intersection``, when the guest already knows the result.
     """
     bits, peer = allowed_bits(run, options), run.roster.guest
-    _same_table(run, source)
+    pin_table(run, source, {"rows": source.rows, "snapshot": source.snapshot})
     kept = epochs.for_guest(run, options, source)
     epoch, limit = kept.epoch, run.once("psi/part_rows", lambda: _part_rows(source, options, bits))
     run.send("epoch", peer, {"epoch": epoch.to_json(), "part_rows": limit})
 
     query = run.receive("query", peer).json()
     rows = _field(query, "rows", int, peer)
-    _refuse_many(run, peer, rows)
+    refuse_many(run, {peer.name: rows})
     plan = query_plan(run, epoch, rows, [_positive(query, "part_rows", peer), limit], options.bucket_rows)
     count_ids(run, peer, plan.values(peer.name))
     tag_waves = [] if _field(query, "holds", bool, peer) else epoch.plan.waves
@@ -256,8 +250,11 @@ def host(run: Run, options: PsiSettings, source: Source) -> Alignment | Tally:
         send_wave(run, "signed", peer, "sign ids", sign_part, plan, wave, make, whose=peer)
 
     aligned = part_files(run, "aligned")
-    found = _keep(run, plan, kept, aligned) if options.result == "both" else None
-    if found is None:
+    found = None
+    if options.result == "both":
+        matched = receive_parts(run, "matched", peer, plan)
+        found = keep_told(run, plan, keep_part, Keeping(plan, peer.name, run.me.name, kept.table, matched, aligned))
+    else:
         hear_nothing(run)
     read = [("signed", wave) for wave in plan.waves] + [("tags", wave) for wave in tag_waves]
     for tag, wave in read:
@@ -291,59 +288,12 @@ def _hold_tags(run: Run, table: str, host: Party, epoch: Epoch, files: TagFiles)
     run.once("psi/held", hold)
 
 
-def _tell(
-    run: Run, options: PsiSettings, source: Source, plan: Plan, host: Party, prepared: PartFiles, places: PartFiles
-) -> Alignment:
-    unmatched = part_files(run, "unmatched") if options.join == "left" else None
-    joining = Joining(plan, {host.name: places}, prepared, part_files(run, "aligned"), unmatched)
-    rows = total(run, "psi/rows", "align rows", join_part, plan, joining)
-    refuse_few(run, rows)
-    if options.result == "both":
-        telling = Telling(plan, run.me.name, places)
-        run.send_parts("matched", host, "tell the result", tell_part, plan.parts, telling, rows=rows)
-    run.send("result", host, {"rows": rows} if options.result == "both" else {})
-    return finish(run, source, plan, joining.aligned, rows, [prepared, places], unmatched)
-
-
-def _keep(run: Run, plan: Plan, kept: Kept, aligned: PartFiles) -> int:
-    peer = run.roster.guest
-    keeping = Keeping(plan, peer.name, run.me.name, kept.table, receive_parts(run, "matched", peer, plan), aligned)
-    told = run.receive("result", peer).json()
-    rows: int = run.once("psi/rows", lambda: sum(run.parts("align rows", keep_part, plan.parts, keeping)))
-    if told != {"rows": rows}:
-        raise Mismatch(
-            f"{peer.name} announced {told} as the result, but marked {rows:,} of our people as common.",
-            remedy="Do not use the alignment: the two sides would not have the same rows. Ask the guest.",
-        )
-    refuse_few(run, rows)
-    return rows
-
-
 def _signing(run: Run, pair: RsaPair, key: RsaKey, wave: Wave) -> Signing:
     return Signing(pair, key, receive_parts(run, "blinded", run.roster.guest, pair.plan, wave))
 
 
 def _part_rows(source: Source, options: PsiSettings, bits: int) -> int:
     return min(options.bucket_rows, affordable_part_rows(source.row_bytes, bits // 8))
-
-
-def _same_table(run: Run, source: Source) -> None:
-    """TableError when the table is not the one with which this run began."""
-    mine = {"rows": source.rows, "snapshot": source.snapshot}
-    if run.once("psi/size", lambda: mine) != mine:
-        raise TableError(
-            f"The table {source.name} is not the one that this run began with; it has {source.rows:,} rows now.",
-            remedy="A run works on one frozen table. Start a new run (another label) for the new one.",
-        )
-
-
-def _refuse_many(run: Run, peer: Party, rows: int) -> None:
-    limit = run.party_conf.policy.max_peer_rows
-    if limit is not None and rows > limit:
-        raise PolicyRefused(
-            f"{peer.name} brings {rows:,} ids; this party's limit max_peer_rows is {limit:,}.",
-            remedy="Agree on a smaller table, or raise policy.max_peer_rows in the party file.",
-        )
 
 
 def _field(message: Any, name: str, kind: type[Any], sender: Party) -> Any:

@@ -2,9 +2,12 @@
 
 An epoch is an RSA key, a salt, the table in prepared part files under that salt, and the sorted tags of all its ids.
 They belong together: whatever ends one of them ends all. An epoch ends when the host's ``cache_days`` are over, when
-the table's content is no longer that of its snapshot, when host or guest has another identity key, or when the host
-drops it; the next query makes the next one. Everything in it follows from a seed that is drawn for it and kept sealed
-to the host's identity key.
+the table's content is no longer that of its snapshot, when host or guest has another identity key, when the pipeline
+asks for other sizes, when fedspark has another protocol version, or when the host drops it; the next query makes the
+next one. Everything in it follows from a seed that is drawn for it and kept sealed to the host's identity key.
+
+Runs that began with an epoch may still need it when it ends: it stays for the party's ``deadline_hours``, at host and
+guest, and the first query after that removes it. A run that takes longer, or whose epoch is dropped by hand, says so.
 
 In the host's workspace, under ``psi-cache/PROJECT/PIPELINE/TABLE/GUEST/EPOCH/``:
 
@@ -14,11 +17,13 @@ In the host's workspace, under ``psi-cache/PROJECT/PIPELINE/TABLE/GUEST/EPOCH/``
 | begun.json | what the epoch is bound to, and when it began: written before the work, which so can be taken up again |
 | steps/epoch/psi/{prepared,order,tags}/ | rows by bucket; which row a tag belongs to; tags as they are sent |
 | epoch.json | the document that a guest gets: written last |
+| ended.json | since when, and why, no new run uses it |
 
 The guest keeps, under the host's name in the same place of its own workspace, epoch.json and the tags.
 
 The context of all hashes and of the key's proof names epoch, salt, project, pipeline, table, and the identity keys of
-host and guest: a document that was made for one guest, table or pipeline passes for no other.
+host and guest, and the protocol version: a document that was made for one guest, table or pipeline, or by software that
+computes otherwise, passes for no other.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ from fedspark.crypto.randomness import content_digest
 from fedspark.crypto.rsa import RsaKey, RsaPublic
 from fedspark.errors import CryptoError, Mismatch, StoreError
 from fedspark.exchange.columns import pack_values
+from fedspark.exchange.hello import PROTOCOL_VERSION
 from fedspark.exchange.manifest import MAX_PARTS
 from fedspark.exchange.signed import canonical_json
 from fedspark.party import Party
@@ -52,6 +58,7 @@ from fedspark.run import Run, Workspace
 
 DOCUMENT = "epoch.json"
 BEGUN = "begun.json"
+ENDED = "ended.json"
 SEED = "seed.sealed"
 _STEP = "epoch"
 _NAME_BYTES = 16
@@ -119,7 +126,7 @@ class Epoch:
 
 def context_of(run: Run, table: str, host: Party, name: str, salt: bytes) -> bytes:
     """32 bytes that name an epoch and those who share it, in every hash."""
-    words = ["fedspark psi epoch", run.pipeline.project, run.pipeline.pipeline, table, name]
+    words = ["fedspark psi epoch", PROTOCOL_VERSION, run.pipeline.project, run.pipeline.pipeline, table, name]
     identities = [host.identity, run.roster.guest.identity]
     return content_digest([*(word.encode() for word in words), *identities, salt])
 
@@ -171,7 +178,9 @@ def holds(run: Run, table: str, host: Party, epoch: Epoch) -> bool:
 
 
 def keep(run: Run, table: str, host: Party, epoch: Epoch, digests: list[str]) -> None:
-    """Note that all tags are there; Mismatch when they are not those that the epoch names. Those of ended epochs go."""
+    """Note that all tags are there; Mismatch when they are not those that the epoch names. Those of epochs
+    that ended ``deadline_hours`` ago go.
+    """
     place = kept_place(run, table, host, epoch.name)
     if tags_digest(digests) != epoch.tags:
         place.remove("tags")
@@ -182,8 +191,13 @@ def keep(run: Run, table: str, host: Party, epoch: Epoch, digests: list[str]) ->
     place.keep(DOCUMENT, canonical_json(epoch.to_json()))
     for other in _in_home(run, table, host):
         document = other.read_json(DOCUMENT) if other.exists(DOCUMENT) else {}
-        if document.get("expires", epoch.expires) <= cache.now():
+        if _over(run, document.get("expires", epoch.expires)):
             other.remove("")
+
+
+def _over(run: Run, ended: int) -> bool:
+    """Whether no run can still use an epoch that ended then."""
+    return ended + run.party_conf.policy.deadline_hours * 3600 <= cache.now()
 
 
 # ---- the host's side -------------------------------------------------------------------------------------------------
@@ -233,7 +247,7 @@ def serves(run: Run, settings: PsiSettings, source: Source) -> bool:
 
 
 def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
-    """The newest valid epoch, finished or begun, or one that begins now; those that ended are dropped."""
+    """The newest valid epoch, finished or begun, or one that begins now; those that no run can still use go."""
     bound = _bound(run, settings, source)
     valid: list[tuple[bool, int, str]] = []
     for place in _in_home(run, settings.table, run.roster.guest):
@@ -242,9 +256,9 @@ def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
         begun = place.read_json(BEGUN)
         why = _ended(begun, bound, run.party_conf.policy.cache_days)
         if why:
-            run.progress.say(f"epoch {place.label[:8]} of {settings.table} is dropped: {why}")
-            place.remove("")
+            _end(run, settings.table, place, min(begun["expires"], cache.now()), why)
         else:
+            place.store.delete(place.name(ENDED))  # a table that is as it was again
             valid.append((place.exists(DOCUMENT), begun["created"], place.label))
     if valid:
         return {"name": max(valid)[2]}
@@ -258,10 +272,21 @@ def _choose(run: Run, settings: PsiSettings, source: Source) -> dict[str, str]:
     return {"name": name}
 
 
+def _end(run: Run, table: str, place: Workspace, since: int, why: str) -> None:
+    """Note that an epoch serves no new run, and remove it when none that began before can still use it."""
+    if place.create(ENDED, canonical_json({"since": since, "why": why})):
+        run.progress.say(f"epoch {place.label[:8]} of {table} serves no new run: {why}")
+    if _over(run, place.read_json(ENDED)["since"]):
+        place.remove("")
+
+
 def _bound(run: Run, settings: PsiSettings, source: Source) -> dict[str, Any]:
-    """What must be the same for an epoch to serve: content of the table, guest, sizes. ``rows`` are for people."""
+    """What must be the same for an epoch to serve: protocol, content of the table, guest, sizes. ``rows`` are for
+    people.
+    """
     columns = ",".join(source.data.schema.names)
     return {
+        "protocol": PROTOCOL_VERSION,
         "snapshot": hashlib.sha256(f"{source.snapshot}|{columns}".encode()).hexdigest(),
         "rows": source.rows,
         "host": run.me.identity.hex(),
@@ -275,6 +300,8 @@ def _ended(begun: dict[str, Any], bound: dict[str, Any], days: int) -> str:
     """Why an epoch does not serve any more; empty while it does."""
     if min(begun["expires"], begun["created"] + days * cache.DAY_SECONDS) <= cache.now():
         return f"its {days} days are over"
+    if begun.get("protocol") != bound["protocol"]:
+        return "fedspark of another protocol version made it"
     for role in ("host", "guest"):
         if begun[role] != bound[role]:
             return f"the {role} has another identity key"

@@ -22,6 +22,7 @@ from fedspark.crypto.identity import parse_private, public_bytes
 from fedspark.crypto.randomness import derive
 from fedspark.errors import Absent, ConfigError, Mismatch, NotReady, Oversized, Tampered
 from fedspark.exchange.handshake import Session, open_session
+from fedspark.exchange.hello import PROTOCOL_VERSION
 from fedspark.exchange.mailbox import Mailbox
 from fedspark.exchange.manifest import MANIFEST
 from fedspark.exchange.seal import SealKeys, seal, unseal
@@ -37,9 +38,6 @@ from fedspark.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-# Parties must agree on what their messages mean: raise this whenever a protocol changes what it sends.
-PROTOCOL_VERSION = "1"
 
 SESSION_PATH = "session.json"
 

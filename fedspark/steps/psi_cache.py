@@ -44,6 +44,8 @@ class Found:
             return "begun" if self.made else "incomplete"
         if self.expires <= cache.now():
             return "expired"
+        if self.place.exists(epochs.ENDED):
+            return "replaced"
         return "made here" if self.made else "tags kept"
 
 

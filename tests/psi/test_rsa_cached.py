@@ -16,7 +16,7 @@ from fedspark.crypto.randomness import Stream
 from fedspark.crypto.rsa import RsaKey
 from fedspark.errors import NotReady
 from fedspark.exchange.columns import unpack_values
-from fedspark.psi import rsa_blind, rsa_epochs
+from fedspark.psi import rsa_blind, rsa_cached, rsa_epochs
 from fedspark.psi.align import Alignment
 from tests.federation import Federation
 from tests.psi.kept import HOST, TABLES, epochs_of, half, home_of, options, query, sent, tables_of
@@ -79,7 +79,15 @@ def test_three_queries_of_one_epoch_sign_the_hosts_ids_once_and_send_tags_once(m
         assert len(epochs_of(federation)) == len(epochs_of(federation, "guest")) == 1
 
 
-def test_blinded_values_of_two_queries_share_nothing_and_tags_are_the_same():
+def test_blinded_values_of_two_queries_share_nothing_and_tags_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    tags: list[set[bytes]] = []
+    original = rsa_cached.find_in_epoch
+
+    def find_in_epoch(epoch: Any, host: str, files: Any, mine: Any, digests: Any) -> Any:
+        tags.append({row.tobytes() for row in mine})
+        return original(epoch, host, files, mine, digests)
+
+    monkeypatch.setattr(rsa_cached, "find_in_epoch", find_in_epoch)
     federation = Federation()
     query(federation, TABLES)
     later = federation.next_run("second")
@@ -90,6 +98,8 @@ def test_blinded_values_of_two_queries_share_nothing_and_tags_are_the_same():
         data = run.receive("blinded", run.roster.guest).read(0)
         blinded.append({row.tobytes() for row in unpack_values(data, "blinded", 40, 256)})
     assert not blinded[0] & blinded[1]
+    assert len(tags[0]) == 40
+    assert tags == [tags[0]] * 2
 
 
 def test_the_guest_can_keep_its_other_rows_and_the_result_to_itself():

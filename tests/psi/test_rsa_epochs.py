@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from fedspark.errors import FedsparkError, Mismatch, NotReady, PeerError, PolicyRefused, StoreError, TableError
 from fedspark.exchange.columns import pack_values
 from fedspark.psi import rsa_cached, rsa_epochs
+from fedspark.psi.daily_limit import count_ids
 from fedspark.run import Run
 from tests.federation import Federation
 from tests.psi.kept import HOST, TABLES, epochs_of, half, home_of, options, query, sent, tables_of
@@ -26,7 +28,7 @@ DAY = 86_400
 # ---- when an epoch ends ----------------------------------------------------------------------------------------------
 
 
-def test_an_expired_epoch_is_replaced_and_leaves_nothing(clock: list[int]):
+def test_an_expired_epoch_is_replaced_and_leaves_nothing_once_no_run_can_still_use_it(clock: list[int]):
     federation = Federation()
     query(federation, TABLES)
     first = epochs_of(federation)
@@ -35,10 +37,60 @@ def test_an_expired_epoch_is_replaced_and_leaves_nothing(clock: list[int]):
     assert epochs_of(federation) == first
     clock[0] += 1
     query(federation.next_run("third"), TABLES)
-    assert len(epochs_of(federation)) == 1
     for name in ("host", "guest"):
-        assert epochs_of(federation, name) != first
+        assert len(epochs_of(federation, name)) == 2
+    clock[0] += 3 * DAY - 1
+    query(federation.next_run("fourth"), TABLES)
+    assert len(epochs_of(federation)) == 2
+    clock[0] += 30 * DAY + 1
+    query(federation.next_run("fifth"), TABLES)
+    for name in ("host", "guest"):
         assert not [path for path in federation.objects(federation.files(name)) if first[0] in path]
+
+
+def test_a_run_that_began_with_an_epoch_ends_with_it_although_another_run_replaced_it():
+    federation = Federation()
+    query(federation, TABLES)
+    second = federation.next_run("second")
+    for name in ("host", "guest"):
+        with pytest.raises(NotReady):
+            half(TABLES[name], options())(second.run(name, "psi", patience=0))
+    query(federation.next_run("third"), tables_of(names(0, 40), names(20, 321)))
+    assert len(epochs_of(federation)) == 2
+    assert_intersection(second, query(second, TABLES), TABLES)
+
+
+def test_an_epoch_of_a_table_that_is_as_it_was_again_serves_again(clock: list[int]):
+    federation = Federation()
+    query(federation, TABLES)
+    first = epochs_of(federation)
+    query(federation.next_run("second"), tables_of(names(0, 40), names(20, 321)))
+    query(federation.next_run("third"), TABLES)
+    clock[0] += 4 * DAY
+    query(federation.next_run("fourth"), TABLES)
+    assert set(first) <= set(epochs_of(federation))
+    assert len(epochs_of(federation)) == 1
+
+
+@pytest.mark.parametrize("other", [{"bucket_rows": 16}, {"key_bits": 3072}])
+def test_an_epoch_of_other_sizes_is_replaced(other: dict[str, Any]):
+    federation, tables = Federation(), tables_of(names(0, 8), names(4, 30))
+    query(federation, tables)
+    second = federation.next_run("second")
+    assert_intersection(second, query(second, tables, **other), tables)
+    assert len(epochs_of(federation)) == 2
+    assert "tags" in sent(second)
+
+
+def test_an_epoch_of_another_protocol_version_is_replaced(monkeypatch: pytest.MonkeyPatch):
+    federation = Federation()
+    monkeypatch.setattr(rsa_epochs, "PROTOCOL_VERSION", "1")
+    query(federation, TABLES)
+    monkeypatch.undo()
+    second = federation.next_run("second")
+    assert_intersection(second, query(second, TABLES), TABLES)
+    assert len(epochs_of(federation)) == 2
+    assert "tags" in sent(second)
 
 
 def test_a_policy_that_became_shorter_ends_epochs_at_once(clock: list[int]):
@@ -47,8 +99,7 @@ def test_a_policy_that_became_shorter_ends_epochs_at_once(clock: list[int]):
     first = epochs_of(federation)
     clock[0] += 5 * DAY
     query(federation.next_run("second", policy={"host": {"cache_days": 5}}), TABLES)
-    assert len(epochs_of(federation)) == 1
-    assert epochs_of(federation) != first
+    assert len(set(epochs_of(federation)) - set(first)) == 1
 
 
 @pytest.mark.parametrize(
@@ -61,8 +112,7 @@ def test_an_epoch_of_another_table_is_replaced(changed: pa.Table):
     second = federation.next_run("second")
     tables = {**TABLES, "host": changed}
     assert_intersection(second, query(second, tables), tables)
-    assert len(epochs_of(federation)) == 1
-    assert epochs_of(federation) != first
+    assert len(set(epochs_of(federation)) - set(first)) == 1
     assert "tags" in sent(second)
 
 
@@ -113,13 +163,24 @@ def test_a_run_whose_epoch_was_dropped_says_so():
 def test_a_party_with_another_identity_key_gets_another_epoch(role: str):
     federation = Federation()
     query(federation, TABLES)
-    place = rsa_epochs.Workspace(federation.files("host"), home_of(federation, "host"))
-    begun = place.read_json("begun.json")
-    federation.files("host").open().replace(place.name("begun.json"), json.dumps({**begun, role: "00" * 32}).encode())
     first = epochs_of(federation)
-    query(federation.next_run("second"), TABLES)
-    assert len(epochs_of(federation)) == 1
-    assert epochs_of(federation) != first
+    second = federation.next_run("second", new_key_of=role)
+    assert_intersection(second, query(second, TABLES), TABLES)
+    assert len(set(epochs_of(federation)) - set(first)) == 1
+
+
+def test_an_epoch_that_is_dropped_while_it_is_made_is_not_finished(monkeypatch: pytest.MonkeyPatch):
+    federation, original = Federation(), rsa_epochs.store_part
+
+    def store_part(storing: Any, part: int) -> str:
+        digest = original(storing, part)
+        storing.tags.workspace.remove("")
+        return digest
+
+    monkeypatch.setattr(rsa_epochs, "store_part", store_part)
+    with pytest.raises(StoreError, match="is not there any more"):
+        half(TABLES["host"], options())(federation.run("host", "psi", patience=0))
+    assert epochs_of(federation) == []
 
 
 # ---- what a host limits ----------------------------------------------------------------------------------------------
@@ -150,6 +211,16 @@ def test_ids_of_a_day_are_limited_over_all_runs_and_a_resumed_run_is_counted_onc
     assert_intersection(third, query(third, TABLES), TABLES)
 
 
+def test_ids_are_counted_over_tables_and_steps_and_for_each_guest_apart():
+    federation = Federation(policy={"host": {"max_cached_ids_per_day": 100}})
+    guest = federation.roster.guest
+    count_ids(federation.run("host", "psi"), guest, 60)
+    with pytest.raises(PolicyRefused, match="120 on"):
+        count_ids(federation.run("host", "predict"), guest, 60)
+    another = dataclasses.replace(guest, identity=bytes(32))
+    count_ids(federation.next_run("second").run("host", "psi"), another, 60)
+
+
 def test_dummies_are_counted_since_a_guest_could_put_ids_in_their_place():
     federation = Federation(policy={"host": {"max_cached_ids_per_day": 47}})
     with pytest.raises(PolicyRefused, match="48 more ids"):
@@ -161,6 +232,13 @@ def test_a_host_refuses_more_ids_at_once_than_its_policy_allows():
     with pytest.raises(PolicyRefused, match="guest brings 40 ids; this party's limit max_peer_rows is 39"):
         query(federation, TABLES)
     assert sent(federation).keys() == {"epoch", "query"}
+
+
+def test_a_guest_refuses_a_larger_table_than_its_policy_allows_before_it_sends_anything():
+    federation = Federation(policy={"guest": {"max_peer_rows": 299}})
+    with pytest.raises(PolicyRefused, match="host brings 300 ids; this party's limit max_peer_rows is 299"):
+        query(federation, TABLES)
+    assert sent(federation).keys() == {"epoch"}
 
 
 def test_a_result_below_the_limit_of_either_side_is_refused():
@@ -222,6 +300,19 @@ def test_the_document_of_another_pair_is_refused():
     assert "did not prove" in forged(federation, lambda _: document).message
 
 
+@pytest.mark.parametrize("other", ["table", "project", "pipeline"])
+def test_the_document_of_another_table_or_pipeline_of_the_same_pair_is_refused(other: str):
+    federation = Federation()
+    run = federation.next_run("other").run("host", "psi")
+    settings = options()
+    if other == "table":
+        settings = settings.model_copy(update={"table": "others"})
+    else:
+        run = dataclasses.replace(run, pipeline=run.pipeline.model_copy(update={other: "other"}))
+    document = rsa_epochs.for_guest(run, settings, source(TABLES["host"])).epoch.to_json()
+    assert "did not prove" in forged(federation, lambda _: document).message
+
+
 def test_an_epoch_that_changes_under_its_name_is_refused():
     federation = Federation()
     query(federation, TABLES)
@@ -268,13 +359,13 @@ def test_places_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_place_of_a_dummy_is_refused(monkeypatch: pytest.MonkeyPatch):
-    def tell_part(telling: Any, outgoing: Any, part: int) -> Any:
+    def tell_part(context: Any, outgoing: Any, part: int) -> Any:
         run = federation.run("host", "psi")
         name = run.once("psi/epoch", lambda: None)["name"]
         order = rsa_epochs.part_files(run.aside(f"{HOME}/{name}", name, b"").at("epoch"), "order")
         rows = order.read(0).read(0)["row"].to_numpy()
         wrong = np.array([int(np.flatnonzero(rows < 0)[0])])
-        return outgoing.write(part, rsa_cached.pack_places(wrong, telling.plan.values_per_part("guest"))), None
+        return outgoing.write(part, rsa_cached.pack_places(wrong, context[0].plan.values_per_part("guest"))), None
 
     monkeypatch.setattr(rsa_cached, "tell_part", tell_part)
     federation = Federation()
