@@ -9,7 +9,7 @@ from fedspark.conf import PsiOptions
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.party import Role
 from fedspark.psi.agree import refuse_untold
-from fedspark.psi.align import Alignment
+from fedspark.psi.align import Alignment, Source
 from fedspark.psi.choose import Choice, decide
 from fedspark.psi.looks import Looks, poor_match
 from fedspark.psi.tally import Tally
@@ -45,12 +45,17 @@ def intersect(run: Run, settings: PsiSettings, table: str) -> tuple[Choice, Alig
     """
     refuse_untold(run, settings)
     _, source = staged_source(run, table)
+    return match(run, settings, source)
+
+
+def match(run: Run, settings: PsiSettings, source: Source) -> tuple[Choice, Alignment | Tally]:
+    """The same on what a party brings, wherever it comes from."""
     choice = decide(run, settings, source)
     protocol = importlib.import_module(_module(settings, choice))
     half = protocol.guest if run.role is Role.GUEST else protocol.host
     found: Alignment | Tally = half(run, settings, source)
     common = "only the guest knows how many people are" if found.rows is None else f"{found.rows:,} people"
-    run.progress.say(f"{table}: {common} in common of {found.rows_mine:,} of ours")
+    run.progress.say(f"{source.name}: {common} in common of {found.rows_mine:,} of ours")
     poor = _poor(run, found)
     if poor:
         run.progress.say(f"check: {poor}")

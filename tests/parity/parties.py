@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from fedspark.psi.align import Alignment, Source
 from fedspark.run import Run
 from fedspark.scoring import send_scores, write_scores
 from fedspark.steps import evaluate, train
-from fedspark.steps.psi import PROTOCOLS
+from fedspark.steps.psi import match
 from tests.federation import Federation
 from tests.parity.pooled import Floats, Table
 
@@ -134,11 +133,11 @@ class Parties:
 def _intersect(run: Run, table: Table) -> Alignment:
     options = run.pipeline.step(run.step_name)
     assert isinstance(options, PsiSettings | PredictOptions)
-    protocol = importlib.import_module(PROTOCOLS[options.protocol])
-    half = protocol.guest if run.role is Role.GUEST else protocol.host
     staged = _staged(table)
     snapshot = hashlib.sha256(repr(staged.to_pydict()).encode()).hexdigest()
-    return half(run, options, Source(options.table, staged.num_rows, staged.num_columns, snapshot, staged))
+    _, found = match(run, options, Source(options.table, staged.num_rows, staged.num_columns, snapshot, staged))
+    assert isinstance(found, Alignment)
+    return found
 
 
 def _staged(table: Table) -> pa.Table:
