@@ -19,6 +19,7 @@ import yaml
 import fedspark.errors
 from fedspark.cli.commands import cli
 from fedspark.conf import load_party
+from fedspark.conf.tables import TABLE_KINDS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 README = (CHECKOUT / "README.md").read_text()
@@ -143,6 +144,24 @@ def test_the_places_of_three_machines_are_valid_in_the_party_file(walk):
         party = load_party(path)
         assert party.exchange.url == "s3://joint-bucket/credit"
         assert party.workspace.files.startswith("s3://")
+
+
+def test_the_tables_of_every_kind_are_valid_in_the_party_file(walk):
+    for block in before_terminals():
+        walk.do(block)
+    (block,) = (block for block in BLOCKS if block.action == "tables")
+    path = walk.directory / "bank" / "bank.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "tables": yaml.safe_load(block.text)}))
+    assert {table.kind for table in load_party(path).tables.values()} == set(TABLE_KINDS) - {"orc"}
+
+
+def test_the_pipeline_of_an_intersection_alone_fits_the_parties(walk):
+    for block in before_terminals():
+        walk.do(block)
+    (block,) = (block for block in BLOCKS if block.action == "pipeline")
+    (walk.directory / "common.yaml").write_text(block.text)
+    printed = walk.sh("fedspark check bank/bank.yaml telecom/telecom.yaml common.yaml")
+    assert "common.yaml: a valid pipeline file" in printed
 
 
 @pytest.mark.spark

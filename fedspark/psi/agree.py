@@ -145,7 +145,7 @@ def _exchange_nonces(
         message, size = run.receive("nonce", party).json(), sizes[party.name]
         nonces[party.name] = opened_nonce(run, party, message, size)
         shown[party.name] = _told_shapes(party, message, expected=shapes is not None and size.shows)
-    compare(run, shown)
+    compare(run, shown, {name: size.rows for name, size in sizes.items()})
     return nonces
 
 

@@ -54,12 +54,16 @@ def shown_shapes(run: Run, source: Source) -> ShownShapes | None:
     return None if frozen is None else ShownShapes.from_json(frozen, run.me.name)
 
 
-def compare(run: Run, shapes: Mapping[str, ShownShapes | None]) -> None:
-    """Keep what the ids of all parties look like (``shapes`` by party), and say where ours are written otherwise."""
+def compare(run: Run, shapes: Mapping[str, ShownShapes | None], rows: Mapping[str, int]) -> None:
+    """Keep what the ids of all parties look like (``shapes``, and ``rows`` of the table, by party), and say where ours
+    are written otherwise, and whose table is empty.
+    """
     mine = shapes[run.me.name]
+    empty = [f"The table of {name} is empty." for name, count in rows.items() if not count]
     looks = Looks(
         {name: None if one is None else one.describe() for name, one in shapes.items()},
-        [
+        empty
+        + [
             hint
             for name, theirs in shapes.items()
             if name != run.me.name and mine is not None and theirs is not None

@@ -17,7 +17,7 @@ from fedspark.psi.looks import Looks, poor_match
 from fedspark.run import Progress, Run
 from fedspark.tables.shapes import shapes_of
 from tests.federation import Federation
-from tests.psi.people import intersect, source, staged, tags_sent
+from tests.psi.people import intersect, names, options, role_of, source, staged, tags_sent
 
 PHONES = [str(4_915_100_000_000 + 7919 * number) for number in range(137)]
 HASHED = [hashlib.md5(phone.encode()).hexdigest() for phone in PHONES]
@@ -159,3 +159,16 @@ def test_what_is_shown_is_frozen_when_the_step_begins():
     shown = looks.shown_shapes(changed, source(staged(HASHED)))
     assert shown is not None
     assert shown.describe() == "13 digits"
+
+
+@pytest.mark.parametrize("empty", ["guest", "host"])
+def test_an_empty_table_is_named_as_the_reason_on_both_sides(empty: str):
+    tables = {name: staged(names(0, 0 if name == empty else 30)) for name in ("guest", "host")}
+    federation = Federation()
+
+    def half(name: str) -> Any:
+        return lambda run: role_of(run, "ot")(run, options(64, "ot"), source(tables[name]))
+
+    _, errors = federation.play_out("psi", {name: half(name) for name in tables})
+    assert f"The table of {empty} is empty." in str(errors["guest"])
+    assert Looks.of(federation.run("host", "psi")).hints == [f"The table of {empty} is empty."]
