@@ -245,5 +245,5 @@ def _refuse_repeats(source: Source, parts: Sequence[Gathered]) -> None:
         raise TableError(
             f"The table {source.name} has {repeats:,} rows whose key is there already{examples(shown)}.",
             remedy="Set `duplicates: drop` of this table in the party file, or make ids unique at the source; then "
-            "start a new run at all parties (--run and another label), since this one keeps the table as it was loaded.",
+            "start a new run at all parties (--run and another label), since this one keeps the table as loaded.",
         )
