@@ -168,7 +168,7 @@ def test_the_pipeline_of_an_intersection_alone_fits_the_parties(walk):
 @pytest.mark.slow
 def test_the_walk_through_ends_with_scores_and_can_be_repeated(walk):
     pytest.importorskip("pyspark")
-    printed = [walk.do(block) for block in BLOCKS if block.action != "merge"]
+    printed = [walk.do(block) for block in BLOCKS if block.action in ("file", "run", "terminals")]
     folder = walk.directory / "bank/work/runs/credit/default-risk/1"
     with (folder / "steps/predict/scores/part-00000.csv").open() as file:
         rows = list(csv.DictReader(file))
