@@ -25,6 +25,11 @@ MAX_WAVES = 8
 WAVE_PARTS = 4
 """A wave has so many parts at least, so that it keeps the cores of both parties busy."""
 
+PARTS = 8
+"""There are so many parts at least, where there are as many buckets: later steps, training above all, take much longer
+for a row than an intersection, and a part is what one task works on.
+"""
+
 TASK_MEMORY = 512 << 20
 """Bytes that one part task may use where the party file says nothing else."""
 
@@ -124,11 +129,11 @@ def padded_rows(rows: int, buckets: int) -> int:
 
 
 def buckets_per_part(rows: int, buckets: int, part_rows: int) -> int:
-    """The largest power of two of buckets whose mean rows together stay within ``part_rows``; at least 1, at most
-    all.
+    """The largest power of two of buckets whose mean rows together stay within ``part_rows`` and that leaves ``PARTS``
+    parts; at least 1.
     """
     share = 1
-    while share < buckets and 2 * share * rows <= part_rows * buckets:
+    while 2 * share * PARTS <= buckets and 2 * share * rows <= part_rows * buckets:
         share *= 2
     return share
 

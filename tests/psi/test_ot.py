@@ -19,7 +19,7 @@ from fedspark.crypto.ot.vole import ReceiverKeys, SenderKeys
 from fedspark.crypto.randomness import content_digest
 from fedspark.errors import FedsparkError, Mismatch, PeerError, StoreError
 from fedspark.exchange.columns import Values, pack_values, unpack_values
-from fedspark.psi import ot
+from fedspark.psi import ot, sizes
 from fedspark.psi.align import PartFiles
 from tests.crypto.ot.reference import Reference
 from tests.federation import Federation
@@ -107,6 +107,7 @@ def test_messages_are_those_of_the_plain_generator(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("together", "parts"), [(2, 4), (16, 1)])
 def test_a_part_may_hold_several_buckets(monkeypatch: pytest.MonkeyPatch, together: int, parts: int):
     monkeypatch.setattr(ot, "BUCKETS_PER_PART", together)
+    monkeypatch.setattr(sizes, "PARTS", 1)  # as with tables of millions of rows, which have parts enough
     federation = Federation(hosts=2)
     tables = {
         "guest": staged(names(0, 100), label=True),

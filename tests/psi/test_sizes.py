@@ -77,9 +77,14 @@ def test_the_tail_of_a_small_bucket_is_below_the_promise():
 def test_a_part_is_as_many_buckets_as_the_most_limited_party_can_hold():
     assert buckets_per_part(1000, 16, 125) == 2
     assert buckets_per_part(1000, 16, 124) == 1
-    assert buckets_per_part(1000, 16, 10**6) == 16
+    assert buckets_per_part(1000, 256, 125) == 32
     plan = make_plan({"guest": 1000, "host": 900}, [200, 999], 64, SALT)
     assert (plan.buckets, plan.buckets_per_part, plan.parts) == (16, 2, 8)
+
+
+@pytest.mark.parametrize(("buckets", "share"), [(1, 1), (2, 1), (8, 1), (16, 2), (64, 8), (1024, 128)])
+def test_small_tables_have_parts_for_several_tasks_as_far_as_they_have_buckets(buckets: int, share: int):
+    assert buckets_per_part(1000, buckets, 10**6) == share
 
 
 def test_a_party_with_little_memory_gets_smaller_buckets():
