@@ -94,8 +94,7 @@ def default_credit(shared_data: Path, spark: SparkSession, tmp_path_factory: pyt
     base = str(tmp_path_factory.mktemp("default_credit"))
     data = load(shared_data, "default_credit_hetero")
     runner = {"runner": lambda: SparkRunner(lambda: spark), "base": base}
-    psi = {"bucket_rows": 4096, "protocol": "ecdh"}  # a part has one bucket; with ot all of these would be one part
-    return Federated(data, psi=psi, patience=LONG_SECONDS, **runner)
+    return Federated(data, psi={"bucket_rows": 4096}, patience=LONG_SECONDS, **runner)
 
 
 @pytest.mark.spark
