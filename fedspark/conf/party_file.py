@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_mapping
+from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_list, as_mapping
 from fedspark.conf.references import BY_REFERENCE, CLEAR_SECRET, SecretReference
 from fedspark.conf.secrets import is_reference, is_secret_key, read_small
-from fedspark.conf.tables import TABLE_KINDS, AnyTable, TableConf
+from fedspark.conf.tables import SINK_KINDS, TABLE_KINDS, AnyTable, OneSink, TableConf
 from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
 from fedspark.errors import ConfigError
 from fedspark.party import parse_identity
@@ -66,6 +66,15 @@ def _identity(value: Any, info: ValidationInfo) -> Any:
         raise PydanticCustomError(kind, "{reason}", {"reason": reason}) from None
 
 
+def _list_of_one(value: Any) -> Any:
+    return [value] if isinstance(value, Mapping) else value
+
+
+Sinks = Annotated[
+    list[OneSink],
+    Field(min_length=1),
+    BeforeValidator(_list_of_one, json_schema_input_type=OneSink | list[OneSink]),
+]
 StoreUrl = Annotated[Text, AfterValidator(_store_url)]
 Identity = Annotated[bytes, BeforeValidator(_identity, json_schema_input_type=str)]
 _OPTIONS = "Settings of the object store (endpoint, region, ...); a secret among them is a reference."
@@ -171,6 +180,11 @@ class PartyConf(Model):
     )
     spark: SparkConf = Field(default=SparkConf(), description="My Spark application; an arbiter needs none.")
     tables: dict[Name, TableConf] = Field(default={}, description="My tables by name; an arbiter has none.")
+    scores: dict[Name, Sinks] = Field(
+        default={},
+        description="As the guest: where the scores of a predict step of that name are written to besides Parquet and "
+        "CSV, one table or a list of tables.",
+    )
     policy: PolicyConf = Field(default=PolicyConf(), description="My limits.")
 
     _path: Path = PrivateAttr(default=Path())
@@ -202,11 +216,8 @@ class PartyConf(Model):
 
     @classmethod
     def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
-        for check in (_table_findings, _secret_findings, _place_findings, _peer_findings, _spark_findings):
+        for check in _CHECKS:
             yield from check(data)
-
-
-_Check = Callable[[Mapping[str, Any]], Iterable[Finding]]
 
 
 def _table_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
@@ -216,6 +227,20 @@ def _table_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
         if isinstance(kind, str) and kind in TABLE_KINDS:
             for finding in TABLE_KINDS[kind].findings(table):
                 yield Finding(("tables", name, *finding.path), finding.rule, finding.value, finding.hint)
+
+
+def _sink_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    scores = as_mapping(data.get("scores"))
+    if scores and data.get("role") in ("host", "arbiter"):
+        yield Finding(("scores",), f"is for the guest, who gets the scores, and `role` is {data['role']}")
+    taken: dict[tuple[Any, ...], str] = {}
+    for step, raw in scores.items():
+        for sink in map(as_mapping, [raw] if isinstance(raw, Mapping) else as_list(raw)):
+            place = tuple(sink.get(key) for key in ("kind", "host", "port", "database", "table"))
+            if sink.get("kind") in SINK_KINDS and place in taken:
+                rule = f"names a table that scores.{taken[place]} names too: one would undo the other"
+                yield Finding(("scores", step), rule, sink.get("table"))
+            taken.setdefault(place, step)
 
 
 def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
@@ -256,3 +281,13 @@ def _spark_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
             )
         if key == "spark.master":
             yield Finding(("spark", "conf", key), "is set in two places: write it as `master`, beside `conf`")
+
+
+_CHECKS: tuple[Callable[[Mapping[str, Any]], Iterable[Finding]], ...] = (
+    _table_findings,
+    _sink_findings,
+    _secret_findings,
+    _place_findings,
+    _peer_findings,
+    _spark_findings,
+)

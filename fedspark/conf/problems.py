@@ -17,7 +17,8 @@ from fedspark.conf.secrets import MASK, is_secret_key
 from fedspark.conf.shape import child, keys_of, shape_at
 from fedspark.errors import ConfigError
 
-_TAGGED = ("steps", "tables")  # pydantic adds the tag of the chosen model to these paths: (steps, 2, psi, key_bits)
+_TAGGED = {"steps": 2, "tables": 2, "scores": 3}
+"""Where pydantic adds the tag of the chosen model to a path: (steps, 2, psi, key_bits)."""
 _SHORT = 80  # characters of a value
 _LONG = 400  # characters of a rule or key path
 _WORDS = {
@@ -81,7 +82,7 @@ def problems_of(
     problems = [Problem(flaw.path, flaw.rule, line=flaw.line) for flaw in document.flaws]
     findings = list(found)
     for detail in error.errors(include_url=False) if error else ():
-        path = _path(detail["loc"])
+        path = _path(detail["loc"], document.data)
         if detail["type"] == ACROSS_KEYS:
             inner = detail["ctx"]["findings"]
             findings += [Finding((*path, *item.path), item.rule, item.value, item.hint) for item in inner]
@@ -97,9 +98,11 @@ def problems_of(
     return problems
 
 
-def _path(loc: tuple[str | int, ...]) -> KeyPath:
-    tagged = len(loc) > 2 and loc[0] in _TAGGED
-    path = (*loc[:2], *loc[3:]) if tagged else loc
+def _path(loc: tuple[str | int, ...], data: Any) -> KeyPath:
+    place = _TAGGED.get(str(loc[0])) if loc else None
+    path = loc if place is None else (*loc[:place], *loc[place + 1 :])
+    if path[:1] == ("scores",) and isinstance(child(child(data, "scores"), path[1]) if path[1:] else None, Mapping):
+        path = (*path[:2], *(key for key in path[2:3] if not isinstance(key, int)), *path[3:])  # a list of one
     return path[:-1] if path and path[-1] == "[key]" else path
 
 
@@ -115,7 +118,7 @@ def _problem(path: KeyPath, detail: Mapping[str, Any], model: type[BaseModel], d
         hint = _nearest(path[-1], free) or _nearest(path[-1], keys)
     elif kind == "union_tag_not_found":
         path = (*path, ctx["discriminator"].strip("'"))
-        rule, value = f"is required and missing; valid: {_kinds(model, path)}", ""
+        rule, value = f"is required and missing; valid: {_kinds(model, path, document.data)}", ""
     elif kind == "union_tag_invalid":
         path = (*path, ctx["discriminator"].strip("'"))
         rule, value = f"unknown {path[-1]}; valid: {ctx['expected_tags'].replace(chr(39), '')}", _cut(repr(ctx["tag"]))
@@ -137,8 +140,8 @@ def _keys_at(data: Any, path: KeyPath) -> list[str]:
     return list(data) if isinstance(data, Mapping) else []
 
 
-def _kinds(model: type[BaseModel], path: KeyPath) -> str:
-    choices = shape_at(model, path[:-1], None)
+def _kinds(model: type[BaseModel], path: KeyPath, data: Any) -> str:
+    choices = shape_at(model, path[:-1], data)
     return ", ".join(choice.model_fields[path[-1]].default for choice in choices)
 
 

@@ -55,8 +55,8 @@ def child(data: Any, key: str | int) -> Any:
 
 def _plain(shape: Any, data: Any) -> Any:
     """The type without annotations and null; of several models the one that ``data`` says it is, else all of them."""
-    while get_origin(shape) is Annotated:
-        shape = get_args(shape)[0]
+    while get_origin(shape) is Annotated or (get_origin(shape) is list and isinstance(data, Mapping)):
+        shape = get_args(shape)[0]  # a mapping may stand for a list of one
     if get_origin(shape) not in (Union, types.UnionType):
         return shape
     choices = tuple(_plain(choice, data) for choice in get_args(shape) if choice is not types.NoneType)

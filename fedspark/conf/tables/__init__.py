@@ -11,6 +11,7 @@ from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
 from fedspark.conf.tables.sharded import ShardedTable
+from fedspark.conf.tables.sinks import SinkConf
 
 AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable | ShardedTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
@@ -25,8 +26,15 @@ TABLE_KINDS: dict[str, type[AnyTable]] = {
     "sharded": ShardedTable,
 }
 
+AnySink = MysqlSink | ClickHouseSink
+OneSink = Annotated[AnySink, Field(discriminator="kind")]
+
+SINK_KINDS: dict[str, type[AnySink]] = {"mysql": MysqlSink, "clickhouse": ClickHouseSink}
+
 __all__ = [
+    "SINK_KINDS",
     "TABLE_KINDS",
+    "AnySink",
     "AnyTable",
     "ClickHouseSink",
     "ClickHouseTable",
@@ -35,9 +43,11 @@ __all__ = [
     "FileTable",
     "MysqlSink",
     "MysqlTable",
+    "OneSink",
     "OrcTable",
     "ParquetTable",
     "ShardedTable",
+    "SinkConf",
     "SqlScriptTable",
     "TableConf",
 ]

@@ -9,6 +9,7 @@ from pydantic import Field
 from fedspark.conf.model import Model, Text
 from fedspark.conf.references import SecretReference
 from fedspark.conf.tables.columns import ColumnsConf
+from fedspark.conf.tables.sinks import SinkConf
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -61,12 +62,16 @@ class ClickHouseTable(ClickHousePlace, ColumnsConf):
     )
 
 
-class ClickHouseSink(ClickHousePlace):
-    """A table in ClickHouse that scores are written to."""
+class ClickHouseSink(ClickHousePlace, SinkConf):
+    """A table in ClickHouse that scores are written to.
+
+    The user may create, fill, rename and drop tables in the database. With `if_exists: replace`, the table that is
+    there keeps its engine, keys and partitions, and needs the columns that are written; `append` needs a table with
+    `PARTITION BY run`, and makes one like that.
+    """
 
     kind: Literal["clickhouse"] = Field(default="clickhouse", description="The kind of this place.")
-    if_exists: Literal["refuse", "replace"] = Field(
-        default="refuse",
-        description="What to do when the table is there: refuse to write, or replace all its rows at once; then it "
-        "keeps its engine, keys and partitions, and needs the columns that are written.",
-    )
+
+    @property
+    def place(self) -> str:
+        return f"clickhouse://{self.host}:{self.port}/{self.database}/{self.table}"

@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from fedspark.conf.model import Model, Text
 from fedspark.conf.references import SecretReference
 from fedspark.conf.tables.columns import ColumnsConf
+from fedspark.conf.tables.sinks import SinkConf
 
 HOST_PATTERN = r"^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 """A name or an address and nothing else: what stands here becomes part of a URL."""
@@ -91,10 +92,16 @@ class MysqlTable(ColumnsConf, MysqlPlace):
     )
 
 
-class MysqlSink(MysqlPlace):
-    """A table of MySQL or MariaDB that scores are written to."""
+class MysqlSink(MysqlPlace, SinkConf):
+    """A table of MySQL or MariaDB that scores are written to.
+
+    The user needs SELECT, INSERT, DELETE, CREATE, ALTER and DROP in the database: rows are gathered in tables of their
+    own before all of them are shown at once. With `if_exists: replace`, a table of our own columns takes the place of
+    the one that is there, whose indexes go with it.
+    """
 
     kind: Literal["mysql"] = Field(default="mysql", description="The kind of this place.")
-    if_exists: Literal["refuse", "replace"] = Field(
-        default="refuse", description="What to do when the table is there: refuse to write, or put ours in its place."
-    )
+
+    @property
+    def place(self) -> str:
+        return f"mysql://{self.host}:{self.port}/{self.database}/{self.table}"
