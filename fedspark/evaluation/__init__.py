@@ -1,6 +1,26 @@
-"""How good a model's scores are: AUC, KS, log-loss and accuracy from counts that are added up over parts."""
+"""How good a model's scores are: AUC, KS, log-loss, calibration, lift, from counts that are added up over parts."""
 
-from fedspark.evaluation.counts import ScoreCounts
-from fedspark.evaluation.metrics import Confusion, Evaluation, KsCurve, RocCurve, ScoreHistogram, probability
+from fedspark.evaluation.counts import MOST_THRESHOLDS, ScoreCounts
+from fedspark.evaluation.metrics import (
+    Confusion,
+    Evaluation,
+    GainCurve,
+    KsCurve,
+    RocCurve,
+    ScoreGroup,
+    ScoreHistogram,
+    probability,
+)
 
-__all__ = ["Confusion", "Evaluation", "KsCurve", "RocCurve", "ScoreCounts", "ScoreHistogram", "probability"]
+__all__ = [
+    "MOST_THRESHOLDS",
+    "Confusion",
+    "Evaluation",
+    "GainCurve",
+    "KsCurve",
+    "RocCurve",
+    "ScoreCounts",
+    "ScoreGroup",
+    "ScoreHistogram",
+    "probability",
+]

@@ -17,31 +17,36 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedspark.errors import StoreError, TableError
 from fedspark.evaluation import metrics
+from fedspark.evaluation.groups import calibration_error, score_groups
 from fedspark.evaluation.metrics import BINS, Confusion, Evaluation
 
 SMALLEST_PROBABILITY = 1e-15
 """Log-loss clips probabilities to [1e-15, 1 - 1e-15], so that one sure mistake costs 34.5 and not infinity."""
 
 _UNIT = 2.0**32
+MOST_THRESHOLDS = 100
+
 _CHUNK = 1 << 20
-_VERSION = 1
-_HEAD = struct.Struct("<Bd4q")
+_VERSION = 2
+_HEAD = struct.Struct("<BB")
+_CALLED = struct.Struct("<d2q")
 _SUM_BYTES = 16
 _LARGEST_BODY = 2 * (4 + BINS * (2 + 8))
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreCounts:
-    """Negatives and positives by score bin, confusion at ``threshold``, and exact sums of losses.
+    """Negatives and positives by score bin, rows called positive at each of ``thresholds``, and exact sums of losses.
 
-    ``negatives``, ``positives``: int64[BINS]. ``loss``, ``squared_error`` and ``probabilities`` are sums over rows in
-    units of 2^-32. Build with `of` or `empty`; the arrays are read-only.
+    ``negatives``, ``positives``: int64[BINS]. ``called``: true and false positives, one pair a threshold. ``loss``,
+    ``squared_error`` and ``probabilities`` are sums over rows in units of 2^-32. Build with `of` or `empty`; the arrays
+    are read-only.
     """
 
-    threshold: float
+    thresholds: tuple[float, ...]
     negatives: NDArray[np.int64] = field(repr=False)
     positives: NDArray[np.int64] = field(repr=False)
-    confusion: Confusion
+    called: tuple[tuple[int, int], ...]
     loss: int = 0
     squared_error: int = 0
     probabilities: int = 0
@@ -51,19 +56,25 @@ class ScoreCounts:
         self.positives.setflags(write=False)
 
     @classmethod
-    def empty(cls, threshold: float) -> ScoreCounts:
-        """Counts of no rows: neutral in `merge`. ``threshold`` is a probability in [0, 1], else TableError."""
-        if not 0.0 <= threshold <= 1.0:
+    def empty(cls, *thresholds: float) -> ScoreCounts:
+        """Counts of no rows: neutral in `merge`. One to 100 ``thresholds``, probabilities in [0, 1], else TableError.
+
+        The first one is the threshold of `Evaluation.confusion` and ``accuracy``.
+        """
+        wrong = [threshold for threshold in thresholds if not 0.0 <= threshold <= 1.0]
+        if wrong:
             raise TableError(
-                f"The threshold {threshold!r} is not a probability.",
+                f"The threshold {wrong[0]!r} is not a probability.",
                 remedy="Scores are compared as probabilities: give a number from 0 to 1, such as 0.5.",
             )
+        if not 1 <= len(thresholds) <= MOST_THRESHOLDS:
+            raise ValueError(f"1 to {MOST_THRESHOLDS} thresholds can be counted at, not {len(thresholds)}")
         zeros = np.zeros(BINS, np.int64)
-        return cls(float(threshold), zeros, zeros, Confusion(0, 0, 0, 0))
+        return cls(tuple(map(float, thresholds)), zeros, zeros, ((0, 0),) * len(thresholds))
 
     @classmethod
-    def of(cls, scores: ArrayLike, labels: ArrayLike, threshold: float) -> ScoreCounts:
-        """Count float64[N] log-odds against float64[N] labels; probability >= ``threshold`` is called positive.
+    def of(cls, scores: ArrayLike, labels: ArrayLike, *thresholds: float) -> ScoreCounts:
+        """Count float64[N] log-odds against float64[N] labels; probability >= a threshold is called positive.
 
         Raises TableError for a score that is not finite or a label other than 0 and 1, ValueError for unequal lengths.
         """
@@ -74,47 +85,53 @@ class ScoreCounts:
         _check_finite(z)
         _check_binary(y)
         chunks = (slice(at, at + _CHUNK) for at in range(0, len(z), _CHUNK))
-        return cls.total((cls._of_chunk(z[chunk], y[chunk] == 1.0, threshold) for chunk in chunks), threshold)
+        return cls.total((cls._of_chunk(z[chunk], y[chunk] == 1.0, thresholds) for chunk in chunks), *thresholds)
 
     @classmethod
-    def _of_chunk(cls, z: NDArray[np.float64], positive: NDArray[np.bool_], threshold: float) -> ScoreCounts:
+    def _of_chunk(
+        cls, z: NDArray[np.float64], positive: NDArray[np.bool_], thresholds: tuple[float, ...]
+    ) -> ScoreCounts:
         p = metrics.probability(z)
         bins = metrics.bin_of(z)
-        called = p >= threshold
-        tp, fp = int(np.sum(called & positive)), int(np.sum(called & ~positive))
-        fn = int(np.sum(positive)) - tp
+        calls = [p >= threshold for threshold in thresholds]
         return cls(
-            threshold=float(threshold),
+            thresholds=tuple(map(float, thresholds)),
             negatives=np.bincount(bins[~positive], minlength=BINS),
             positives=np.bincount(bins[positive], minlength=BINS),
-            confusion=Confusion(tp, fp, len(z) - tp - fp - fn, fn),
+            called=tuple((int(np.sum(call & positive)), int(np.sum(call & ~positive))) for call in calls),
             loss=_exact_sum(_row_loss(z, positive)),
             squared_error=_exact_sum((p - positive) ** 2),
             probabilities=_exact_sum(p),
         )
 
     @classmethod
-    def total(cls, parts: Iterable[ScoreCounts], threshold: float) -> ScoreCounts:
+    def total(cls, parts: Iterable[ScoreCounts], *thresholds: float) -> ScoreCounts:
         """All parts merged; `empty` when there is none."""
-        result = cls.empty(threshold)
+        result = cls.empty(*thresholds)
         for part in parts:
             result = result.merge(part)
         return result
 
     def merge(self, other: ScoreCounts) -> ScoreCounts:
         """Both sets of rows together: exact, commutative, associative. ValueError if the thresholds differ."""
-        if self.threshold != other.threshold:
-            raise ValueError(f"counts at thresholds {self.threshold} and {other.threshold} cannot be merged")
-        a, b = self.confusion, other.confusion
+        if self.thresholds != other.thresholds:
+            raise ValueError(f"counts at thresholds {self.thresholds} and {other.thresholds} cannot be merged")
+        both = zip(self.called, other.called, strict=True)
         return ScoreCounts(
-            threshold=self.threshold,
+            thresholds=self.thresholds,
             negatives=self.negatives + other.negatives,
             positives=self.positives + other.positives,
-            confusion=Confusion(a.tp + b.tp, a.fp + b.fp, a.tn + b.tn, a.fn + b.fn),
+            called=tuple((a[0] + b[0], a[1] + b[1]) for a, b in both),
             loss=self.loss + other.loss,
             squared_error=self.squared_error + other.squared_error,
             probabilities=self.probabilities + other.probabilities,
         )
+
+    @property
+    def confusions(self) -> tuple[Confusion, ...]:
+        """The confusion matrix at each threshold."""
+        negatives, positives = int(self.negatives.sum()), int(self.positives.sum())
+        return tuple(Confusion(tp, fp, negatives - fp, positives - tp) for tp, fp in self.called)
 
     @property
     def rows(self) -> int:
@@ -129,20 +146,22 @@ class ScoreCounts:
 
     def to_bytes(self) -> bytes:
         """Occupied bins only, compressed; equal counts give equal bytes. For a task and the driver of one party."""
-        c = self.confusion
-        head = _HEAD.pack(_VERSION, self.threshold, c.tp, c.fp, c.tn, c.fn)
+        called = zip(self.thresholds, self.called, strict=True)
+        head = _HEAD.pack(_VERSION, len(self.thresholds)) + b"".join(_CALLED.pack(at, *pair) for at, pair in called)
         sums = b"".join(n.to_bytes(_SUM_BYTES, "little") for n in (self.loss, self.squared_error, self.probabilities))
         return head + sums + zlib.compress(_pack(self.negatives) + _pack(self.positives), 6)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ScoreCounts:
         """Inverse of `to_bytes`. Raises StoreError for bytes that are cut, too long or of another version."""
-        start = _HEAD.size + 3 * _SUM_BYTES
         try:
-            version, threshold, *confusion = _HEAD.unpack_from(data)
+            version, count = _HEAD.unpack_from(data)
             if version != _VERSION:
                 raise ValueError(f"version {version} instead of {_VERSION}")
-            sums = [int.from_bytes(data[at : at + _SUM_BYTES], "little") for at in range(_HEAD.size, start, _SUM_BYTES)]
+            called = [_CALLED.unpack_from(data, _HEAD.size + _CALLED.size * at) for at in range(count)]
+            first = _HEAD.size + _CALLED.size * count
+            start = first + 3 * _SUM_BYTES
+            sums = [int.from_bytes(data[at : at + _SUM_BYTES], "little") for at in range(first, start, _SUM_BYTES)]
             opened = zlib.decompressobj()
             body = opened.decompress(data[start:], _LARGEST_BODY)
             if not opened.eof or opened.unused_data:
@@ -156,7 +175,8 @@ class ScoreCounts:
                 f"Partial score counts of {len(data)} bytes cannot be read: {error}.",
                 remedy="Run the step again; all parts must come from one version of fedspark.",
             ) from error
-        return cls(threshold, negatives, positives, Confusion(*confusion), *sums)
+        thresholds = tuple(threshold for threshold, _, _ in called)
+        return cls(thresholds, negatives, positives, tuple((tp, fp) for _, tp, fp in called), *sums)
 
     def result(self, what: str = "the evaluated rows") -> Evaluation:
         """All figures and curves. Raises TableError naming ``what`` when rows are missing or of one class only."""
@@ -164,6 +184,8 @@ class ScoreCounts:
         _check_both_classes(what, negatives, positives)
         rows = negatives + positives
         distance, at = metrics.ks(self.negatives, self.positives)
+        groups = score_groups(self.negatives, self.positives)
+        confusions = self.confusions
         return Evaluation(
             rows=rows,
             positives=positives,
@@ -174,9 +196,13 @@ class ScoreCounts:
             log_loss=self.loss / (rows << 32),
             brier=self.squared_error / (rows << 32),
             mean_probability=self.probabilities / (rows << 32),
-            threshold=self.threshold,
-            accuracy=self.confusion.accuracy,
-            confusion=self.confusion,
+            calibration_error=calibration_error(groups),
+            threshold=self.thresholds[0],
+            accuracy=confusions[0].accuracy,
+            confusion=confusions[0],
+            at_thresholds=tuple(zip(self.thresholds[1:], confusions[1:], strict=True)),
+            groups=groups,
+            gain_curve=metrics.gain_curve(self.negatives, self.positives),
             roc_curve=metrics.roc_curve(self.negatives, self.positives),
             ks_curve=metrics.ks_curve(self.negatives, self.positives),
             histogram=metrics.histogram(self.negatives, self.positives),

@@ -70,6 +70,32 @@ class KsCurve:
 
 
 @dataclass(frozen=True)
+class GainCurve:
+    """Share of the positives among that share of all rows which has the highest scores, from (0, 0) to (1, 1)."""
+
+    called_share: tuple[float, ...]
+    found_share: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ScoreGroup:
+    """Rows with scores from ``lowest_probability`` up to the next group above.
+
+    ``gain``: share of all positives in this group and those above. ``lift``: the group's share of positives over that
+    of all rows; ``cumulative_lift`` likewise for this group and those above.
+    """
+
+    lowest_probability: float
+    rows: int
+    positives: int
+    positive_share: float
+    mean_probability: float
+    gain: float
+    lift: float
+    cumulative_lift: float
+
+
+@dataclass(frozen=True)
 class ScoreHistogram:
     """Rows by class between consecutive ``edges`` (log-odds; one more than bins); outer bins hold what lies beyond."""
 
@@ -86,7 +112,9 @@ class Evaluation:
     two classes' cumulative shares, reached by splitting at ``ks_score`` (log-odds; ``ks_threshold`` is the same place
     as a probability). ``log_loss`` in nats a row, probabilities clipped to [1e-15, 1 - 1e-15]. ``brier``: mean squared
     error of the probability. ``mean_probability`` beside ``positives / rows`` shows whether the scores are calibrated
-    overall. ``threshold`` is the probability from which a row is called positive in ``confusion`` and ``accuracy``.
+    overall; ``calibration_error`` is the mean distance of the two over ``groups``, ten of about equally many rows.
+    ``threshold`` is the probability from which a row is called positive in ``confusion`` and ``accuracy``;
+    ``at_thresholds`` has the confusion at others.
     """
 
     rows: int
@@ -98,9 +126,13 @@ class Evaluation:
     log_loss: float
     brier: float
     mean_probability: float
+    calibration_error: float
     threshold: float
     accuracy: float
     confusion: Confusion
+    at_thresholds: tuple[tuple[float, Confusion], ...]
+    groups: tuple[ScoreGroup, ...]
+    gain_curve: GainCurve
     roc_curve: RocCurve
     ks_curve: KsCurve
     histogram: ScoreHistogram
@@ -156,6 +188,14 @@ def roc_curve(negatives: Counts, positives: Counts) -> RocCurve:
     true_positive = np.append(1.0 - positive_share[::-1], 1.0)
     kept = _thinned(false_positive + true_positive, np.abs(true_positive - false_positive))
     return RocCurve(tuple(false_positive[kept].tolist()), tuple(true_positive[kept].tolist()))
+
+
+def gain_curve(negatives: Counts, positives: Counts) -> GainCurve:
+    """Positives found over rows called, highest scores first, thinned evenly along its length."""
+    _, below, positive_below = _cumulative(negatives + positives, positives)
+    called, found = np.append(1.0 - below[::-1], 1.0), np.append(1.0 - positive_below[::-1], 1.0)
+    kept = _thinned(called + found, np.abs(found - called))
+    return GainCurve(tuple(called[kept].tolist()), tuple(found[kept].tolist()))
 
 
 def ks_curve(negatives: Counts, positives: Counts) -> KsCurve:

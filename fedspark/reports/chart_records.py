@@ -102,6 +102,35 @@ def _ks(record: Record) -> Chart:
     )
 
 
+def _calibration(record: Record) -> Chart:
+    error = _number(record.get("error"))
+    note = "" if error is None else f"mean distance from the diagonal {number(100 * error, 2)} %"
+    return LineChart(
+        title=_title(record, "Calibration"),
+        x_label="mean probability of a decile",
+        y_label="share of positives in it",
+        lines=(_line("calibration", record.get("predicted"), record.get("observed")),),
+        note=_joined(note, str(record.get("note", ""))),
+        diagonal=True,
+        unit_x=True,
+        unit_y=True,
+        tall=True,
+    )
+
+
+def _gain(record: Record) -> Chart:
+    return LineChart(
+        title=_title(record, "Gain"),
+        x_label="share of people called, highest scores first",
+        y_label="share of the positives among them",
+        lines=(_line("gain", record.get("called_share"), record.get("found_share")),),
+        note=str(record.get("note", "")),
+        diagonal=True,
+        unit_y=True,
+        tall=True,
+    )
+
+
 def _gap(at: float | None, first: Line, second: Line) -> tuple[float, float, float] | None:
     if at is None or at not in first.x or at not in second.x:
         return None
@@ -230,6 +259,8 @@ def _bars(record: Record) -> Chart:
 _READERS: dict[str, Callable[[Record], Chart]] = {
     "roc": _roc,
     "ks": _ks,
+    "calibration": _calibration,
+    "gain": _gain,
     "scores": _scores,
     "histogram": _histogram,
     "rounds": _rounds,

@@ -100,7 +100,9 @@ def _draw_lines(chart: LineChart) -> Figure:
     plot = _Plot(
         HALF,
         height,
-        linear_axis(min(xs), max(xs), wanted=6, loose=False, whole=chart.whole_x),
+        linear_axis(0.0, 1.0)
+        if chart.unit_x
+        else linear_axis(min(xs), max(xs), wanted=6, loose=False, whole=chart.whole_x),
         _value_axis(chart, ys),
     )
     parts = [plot.frame(chart.x_label, chart.y_label)]

@@ -48,8 +48,8 @@ class Line:
 class LineChart:
     """Curves over a common x.
 
-    ``diagonal`` draws the line of chance, ``gap`` a dashed segment (x, y from, y to), ``unit_y`` fixes y to 0..1,
-    ``log_y`` is dropped when a value is not positive, ``whole_x`` puts ticks on integers only.
+    ``diagonal`` draws the line of chance, ``gap`` a dashed segment (x, y from, y to), ``unit_x`` and ``unit_y``
+    fix x and y to 0..1, ``log_y`` is dropped when a value is not positive, ``whole_x`` puts ticks on integers only.
     """
 
     title: str
@@ -58,6 +58,7 @@ class LineChart:
     lines: tuple[Line, ...]
     note: str = ""
     diagonal: bool = False
+    unit_x: bool = False
     unit_y: bool = False
     log_y: bool = False
     whole_x: bool = False

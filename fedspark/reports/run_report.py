@@ -23,6 +23,8 @@ Chart records all take "title" and "note", and by "kind":
 
     roc           false_positive_rate [], true_positive_rate [], auc
     ks            score [], negative_share [], positive_share [], ks, ks_score, ks_threshold
+    calibration   predicted [], observed [], error
+    gain          called_share [], found_share []
     scores        edges [n+1], negatives [n], positives [n]       drawn as shares of each class
     histogram     edges [n+1], series [{name, counts [n]}], x_label, shares (bool)
     rounds        rounds [] (default 1, 2, ...), series [{name, values []}], y_label, log (bool)

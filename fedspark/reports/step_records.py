@@ -5,6 +5,7 @@ The format is described in `fedspark.reports.run_report`; everything here is pla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,8 @@ Record = dict[str, Any]
 def evaluation_record(
     evaluation: Mapping[str, Any], *, step: str = "evaluate", title: str = "Evaluation", rows: str = "validation rows"
 ) -> Record:
-    """Headline, facts, confusion table, ROC, KS and histogram of ``Evaluation.to_record()`` (or its JSON read back)."""
+    """Headline, facts, tables and charts of ``Evaluation.to_record()`` (or its JSON read back)."""
     e = evaluation
-    confusion = e["confusion"]
     return {
         "step": step,
         "kind": "evaluate",
@@ -31,24 +31,102 @@ def evaluation_record(
             "KS": e["ks"],
             "log-loss (nats a row)": e["log_loss"],
             "Brier score": e["brier"],
+            "calibration error": {"value": e["calibration_error"], "unit": "share"},
             f"accuracy at {e['threshold']:g}": {"value": e["accuracy"], "unit": "share"},
         },
         "charts": [
             {"kind": "roc", **e["roc_curve"], "auc": e["auc"]},
             {"kind": "ks", **e["ks_curve"], **{key: e[key] for key in ("ks", "ks_score", "ks_threshold")}},
+            {"kind": "calibration", **_calibration(e["groups"]), "error": e["calibration_error"]},
+            {"kind": "gain", **e["gain_curve"]},
             {"kind": "scores", **e["histogram"]},
         ],
-        "tables": [
-            {
-                "title": f"Called positive from probability {e['threshold']:g}",
-                "columns": ["", "label 1", "label 0"],
-                "rows": [
-                    ["called positive", confusion["tp"], confusion["fp"]],
-                    ["called negative", confusion["fn"], confusion["tn"]],
-                ],
-            }
+        "tables": [_confusion_table(e), _threshold_table(e), _group_table(e["groups"])],
+    }
+
+
+def _calibration(groups: Sequence[Mapping[str, Any]]) -> Record:
+    rising = list(reversed(groups))
+    names = {"predicted": "mean_probability", "observed": "positive_share"}
+    return {key: [group[name] for group in rising] for key, name in names.items()}
+
+
+def _confusion_table(e: Mapping[str, Any]) -> Record:
+    confusion = e["confusion"]
+    return {
+        "title": f"Called positive from probability {e['threshold']:g}",
+        "columns": ["", "label 1", "label 0"],
+        "rows": [
+            ["called positive", confusion["tp"], confusion["fp"]],
+            ["called negative", confusion["fn"], confusion["tn"]],
         ],
     }
+
+
+def _threshold_table(e: Mapping[str, Any]) -> Record:
+    shares = [{"name": name, "unit": "share"} for name in ("precision", "recall", "false alarms", "accuracy")]
+    return {
+        "title": "At other thresholds",
+        "columns": [
+            "from probability",
+            "true positives",
+            "false positives",
+            "false negatives",
+            "true negatives",
+            *shares,
+        ],
+        "rows": [[f"{at:g}", *_at_threshold(confusion)] for at, confusion in e["at_thresholds"]],
+        "note": "Precision: positives among those called; recall: called among the positives; false alarms: called "
+        "among the negatives.",
+    }
+
+
+def _at_threshold(confusion: Mapping[str, int]) -> list[float | int | None]:
+    tp, fp, fn, tn = (confusion[name] for name in ("tp", "fp", "fn", "tn"))
+    shares = [(tp, tp + fp), (tp, tp + fn), (fp, fp + tn), (tp + tn, tp + fp + fn + tn)]
+    return [tp, fp, fn, tn, *(part / whole if whole else None for part, whole in shares)]
+
+
+def _group_table(groups: Sequence[Mapping[str, Any]]) -> Record:
+    share = [{"name": name, "unit": "share"} for name in ("positive share", "mean probability", "gain")]
+    keys = ("rows", "positives", "positive_share", "mean_probability", "gain", "lift", "cumulative_lift")
+    return {
+        "title": "Score deciles",
+        "columns": ["group", "from probability", "rows", "positives", *share, "lift", "cumulative lift"],
+        "rows": [
+            [str(number), round(group["lowest_probability"], 4), *(group[key] for key in keys)]
+            for number, group in enumerate(groups, 1)
+        ],
+        "note": "Ten groups of about equally many rows, highest scores first; equal scores are not parted. Gain: share "
+        "of all positives down to here. Lift: positive share over that of all rows.",
+    }
+
+
+def coefficients_table(features: Iterable[Mapping[str, Any]]) -> Record:
+    """Own coefficients, for standardised and raw units, of ``features``: name, mean, scale, weight, weight_raw."""
+    return {
+        "title": "Coefficients of our own features",
+        "columns": [
+            "feature",
+            "mean",
+            "deviation",
+            "weight of a deviation",
+            "weight of a unit",
+            "odds ratio of a deviation",
+        ],
+        "rows": [
+            [f["name"], f["mean"], f["scale"], f["weight"], f["weight_raw"], math.exp(f["weight"])]
+            for f in sorted(features, key=lambda feature: -abs(feature["weight"]))
+        ],
+        "note": "Mean and deviation are of the training rows. The weight of a unit applies to the column as it is in "
+        "the table.",
+    }
+
+
+def rounds_table(history: Iterable[Mapping[str, Any]]) -> Record:
+    """Loss and squared length of the update, round by round, as far as this party was told."""
+    rows = [[number, told.get("loss"), told.get("change")] for number, told in enumerate(history)]
+    return {"title": "Rounds", "columns": ["round", "loss (nats a row)", "squared length of the update"], "rows": rows}
 
 
 def loss_chart(losses: Sequence[float], *, note: str = "") -> Record:

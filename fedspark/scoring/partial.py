@@ -178,25 +178,27 @@ class Counting:
     """Context of `count_part`."""
 
     adding: Adding
-    threshold: float
+    thresholds: tuple[float, ...]
 
 
-def score_counts(run: Run, model: ModelPart, alignment: Alignment, rows: Rows, threshold: float) -> ScoreCounts:
+def score_counts(
+    run: Run, model: ModelPart, alignment: Alignment, rows: Rows, thresholds: tuple[float, ...]
+) -> ScoreCounts:
     """The guest's half for evaluation: counts of scores by label over the chosen rows. No score leaves its task."""
-    context = Counting(receive_scores(run, model, alignment, rows), threshold)
+    context = Counting(receive_scores(run, model, alignment, rows), thresholds)
 
     def count() -> list[str]:
         return run.parts(f"count {rows} scores", count_part, alignment.parts, context)
 
     counted = run.once(f"scores-{rows}/counts", count)
-    return ScoreCounts.total((ScoreCounts.from_bytes(bytes.fromhex(text)) for text in counted), threshold)
+    return ScoreCounts.total((ScoreCounts.from_bytes(bytes.fromhex(text)) for text in counted), *thresholds)
 
 
 def count_part(context: Counting, part: int) -> str:
     """Counts of one part, in hex."""
     counts = ScoreCounts.total(
-        (ScoreCounts.of(z, table["label"].to_numpy(), context.threshold) for table, z in context.adding.scores(part)),
-        context.threshold,
+        (ScoreCounts.of(z, table["label"].to_numpy(), *context.thresholds) for table, z in context.adding.scores(part)),
+        *context.thresholds,
     )
     return counts.to_bytes().hex()
 

@@ -29,7 +29,7 @@ def run_step(run: Run, options: EvaluateOptions) -> None:
         return
     figures = {}
     for rows in (Rows.VALIDATION, Rows.TRAINING):
-        counts = score_counts(run, model, alignment, rows, options.threshold)
+        counts = score_counts(run, model, alignment, rows, (options.threshold, *options.thresholds))
         figures[rows] = _figures(run, counts, rows)
     held_out = figures[Rows.VALIDATION]
     run.progress.say(f"AUC {held_out['auc']:.4f}, KS {held_out['ks']:.4f}, log-loss {held_out['log_loss']:.4f}")
@@ -43,7 +43,8 @@ def _figures(run: Run, counts: ScoreCounts, rows: Rows) -> dict[str, Any]:
 
 def _record(options: EvaluateOptions, figures: dict[Rows, dict[str, Any]]) -> dict[str, Any]:
     record = evaluation_record(figures[Rows.VALIDATION], step=options.name)
-    titles = {"auc": "AUC", "ks": "KS", "log_loss": "log-loss", "brier": "Brier score", "accuracy": "accuracy"}
+    titles = {"auc": "AUC", "ks": "KS", "log_loss": "log-loss", "brier": "Brier score"}
+    titles |= {"calibration_error": "calibration error", "accuracy": "accuracy"}
     table = {
         "title": "Beside the rows it was trained on",
         "columns": ["", "validation", "training"],

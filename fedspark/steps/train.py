@@ -9,7 +9,7 @@ from fedspark.conf import PsiOptions, TrainOptions
 from fedspark.models.vertical_lr import Trained
 from fedspark.party import Role
 from fedspark.psi.align import Alignment
-from fedspark.reports.step_records import coefficients_chart, loss_chart, update_chart
+from fedspark.reports.step_records import coefficients_chart, coefficients_table, loss_chart, rounds_table, update_chart
 from fedspark.run import Run
 
 MODELS = {"vertical_lr": "fedspark.models.vertical_lr"}
@@ -30,7 +30,7 @@ def training_alignment(run: Run, options: TrainOptions) -> Alignment:
 
 
 def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
-    charts = []
+    charts, tables = [], []
     losses = [told["loss"] for told in trained.history if told.get("loss") is not None]
     changes = [told["change"] ** 0.5 for told in trained.history if told.get("change")]
     if losses:
@@ -42,6 +42,9 @@ def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
         facts |= {"training rows": trained.part.rows, "own features": len(trained.part.features)}
         weights = {feature.name: feature.weight for feature in trained.part.features}
         charts.append(coefficients_chart(weights))
+        tables.append(coefficients_table(feature.model_dump() for feature in trained.part.features))
+    if losses or changes:
+        tables.append(rounds_table(trained.history))
     return {
         "step": options.name,
         "kind": options.model,
@@ -49,4 +52,5 @@ def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
         "text": "Weights are for standardised features; this party knows its own ones only.",
         "facts": facts,
         "charts": charts,
+        "tables": tables,
     }

@@ -96,6 +96,24 @@ def test_confusion_at_a_threshold_equals_scikit_learn(threshold: float) -> None:
     assert result.accuracy == (tp + tn) / 1000
 
 
+def test_confusion_is_counted_exactly_at_every_other_threshold_too() -> None:
+    scores, labels = example(1000)
+    thresholds = [0.9, float(probability(scores)[17]), 0.123456]
+    result = ScoreCounts.of(scores, labels, 0.5, *thresholds).result()
+    assert [at for at, _ in result.at_thresholds] == thresholds
+    for at, confusion in result.at_thresholds:
+        (tn, fp), (fn, tp) = confusion_matrix(labels, probability(scores) >= at, labels=[0, 1])
+        assert confusion == Confusion(tp, fp, tn, fn)
+    assert result.confusion == evaluate(scores, labels).confusion
+
+
+def test_thresholds_survive_bytes_and_merging() -> None:
+    scores, labels = example(300)
+    halves = [ScoreCounts.of(scores[half], labels[half], 0.5, 0.2) for half in (slice(0, 100), slice(100, 300))]
+    read = [ScoreCounts.from_bytes(half.to_bytes()) for half in halves]
+    assert ScoreCounts.total(read, 0.5, 0.2) == ScoreCounts.of(scores, labels, 0.5, 0.2)
+
+
 def test_a_score_exactly_at_the_threshold_is_called_positive() -> None:
     assert evaluate([0.0, -1.0], [1, 0]).confusion == Confusion(tp=1, fp=0, tn=1, fn=0)
 
@@ -196,6 +214,8 @@ def test_lengths_thresholds_and_merges_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         ScoreCounts.of([0.0], [0.0, 1.0], 0.5)
     with pytest.raises(TableError, match="not a probability"):
-        ScoreCounts.empty(1.5)
+        ScoreCounts.empty(0.5, 1.5)
+    with pytest.raises(ValueError, match="1 to 100 thresholds"):
+        ScoreCounts.empty()
     with pytest.raises(ValueError, match="cannot be merged"):
         ScoreCounts.empty(0.5).merge(ScoreCounts.empty(0.4))

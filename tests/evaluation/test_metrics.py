@@ -106,6 +106,7 @@ def test_an_evaluation_is_plain_json() -> None:
             "log_loss",
             "brier",
             "mean_probability",
+            "calibration_error",
             "threshold",
             "accuracy",
         )

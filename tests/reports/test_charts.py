@@ -21,6 +21,8 @@ FULL: dict[str, dict[str, Any]] = {
         "ks_score": 0,
         "ks_threshold": 0.5,
     },
+    "calibration": {"predicted": [0.1, 0.4, 0.9], "observed": [0.0, 0.5, 0.8], "error": 0.1},
+    "gain": {"called_share": [0, 0.2, 1], "found_share": [0, 0.9, 1]},
     "scores": {"edges": [-1, 0, 1, 2], "negatives": [5, 0, 1], "positives": [0, 2, 3]},
     "histogram": {"edges": [0, 1, 2], "series": [{"name": "rows", "counts": [3, 4]}], "x_label": "age"},
     "rounds": {"series": SERIES, "y_label": "loss", "log": True},

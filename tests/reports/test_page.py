@@ -12,8 +12,10 @@ from fedspark.reports import render, run_report
 from fedspark.reports.run_report import MOST_ROWS
 from fedspark.reports.step_records import (
     coefficients_chart,
+    coefficients_table,
     evaluation_record,
     loss_chart,
+    rounds_table,
     traffic_record,
     update_chart,
 )
@@ -35,12 +37,14 @@ VOID = {"meta"}
 
 
 def steps() -> list[dict]:
-    evaluation = ScoreCounts.of([-2.0, -0.5, 0.3, 1.5, 2.0], [0, 0, 1, 0, 1], 0.5).result().to_record()
+    evaluation = ScoreCounts.of([-2.0, -0.5, 0.3, 1.5, 2.0], [0, 0, 1, 0, 1], 0.5, 0.2, 0.9).result().to_record()
     charts = [
         loss_chart([0.69, 0.4, 0.3]),
         update_chart([1.0, 0.1, 1e-9]),
         coefficients_chart({"age": 0.4, "debt": -1.0}),
     ]
+    features = [{"name": "age", "mean": 41.5, "scale": 12.0, "weight": 0.4, "weight_raw": 0.4 / 12}]
+    history = [{"loss": 0.69, "change": None}, {"loss": 0.4, "change": 0.01}]
     sent = [
         {"party": "bank", "step": "psi", "messages": 3, "bytes": 4_000},
         {"party": "shop", "step": "psi", "messages": 1, "bytes": 9},
@@ -55,7 +59,7 @@ def steps() -> list[dict]:
                 {"title": "Rows", "columns": ["table", {"name": "size", "unit": "bytes"}], "rows": [["a", 2048], ["b"]]}
             ],
         },
-        {"step": "train", "charts": charts},
+        {"step": "train", "charts": charts, "tables": [coefficients_table(features), rounds_table(history)]},
         json.loads(json.dumps(evaluation_record(evaluation))),
         traffic_record(sent),
     ]

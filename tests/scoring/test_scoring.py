@@ -84,7 +84,7 @@ class Scene:
 
     def evaluate(self, rows: Rows) -> ScoreCounts:
         model, alignment = self.parts["guest"], self.alignments["guest"]
-        result: ScoreCounts = self.play("evaluate", lambda run: score_counts(run, model, alignment, rows, 0.5), rows)
+        result: ScoreCounts = self.play("evaluate", lambda run: score_counts(run, model, alignment, rows, (0.5,)), rows)
         return result
 
     def written(self, files: ScoreFiles, name: str) -> bytes:
@@ -156,7 +156,7 @@ def test_counts_are_those_of_the_scores_of_the_chosen_people(hosts: int, rows: R
     assert counts.rows == int(chosen.sum())
     assert counts.result().auc == pytest.approx(expected.result().auc, abs=1e-9)
     assert counts.result().log_loss == pytest.approx(expected.result().log_loss, abs=1e-8)
-    assert counts.confusion == expected.confusion
+    assert counts.confusions == expected.confusions
 
 
 def test_with_several_hosts_the_guest_learns_only_the_sum() -> None:
