@@ -5,7 +5,7 @@ the rows of the common people only, in the same order. Digests are equal at all 
 b is the same person everywhere, and ids need not travel again.
 
 Columns: bucket int32, digest fixed_size_binary[16], key string, then the staged table's own: id.NAME (source ids),
-label, x.NAME.
+label, weight, x.NAME.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ColumnCard:
-    """One column of the source. ``role`` is id, label, feature or ignored; ``null_share`` is None if not read."""
+    """One column of the source.
+
+    ``role`` is id, label, weight, feature or ignored; ``null_share`` is None if it was not read.
+    """
 
     name: str
     type: str

@@ -46,7 +46,7 @@ def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
     if layout.sound(metrics):
         return
     frame = layout.frame()
-    checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout)]
+    checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout), *_weight_checks(layout)]
     checks += _feature_checks(layout, layout.bad_features(metrics))
     names = [(number, name) for number, check in enumerate(checks) for name in check.broken]
     counts = frame.agg(*(F.count_if(checks[number].broken[name]) for number, name in names)).first() or ()
@@ -72,12 +72,18 @@ def find_nothing_read(layout: Layout, metrics: Metrics, problems: Problems) -> N
 def find_nothing_to_learn(
     layout: Layout, metrics: Metrics, problems: Problems, *, one_class: bool, constant: bool
 ) -> None:
-    """Add a label of one class and constant features, each if it is asked for; an empty table passes."""
+    """Add a label of one class with weights that are all zero, and constant features, each if it is asked for; an
+    empty table passes.
+    """
     label, count = layout.roles.label, metrics.rows
     if one_class and label and count and count in metrics.labels:
         only = 0 if metrics.labels[0] else 1
         problem = f"label column {label.name!r} is {only} in all {count} rows"
         problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
+    weight = layout.roles.weight
+    if one_class and weight and count and metrics.largest[len(layout.roles.features)] == 0.0:
+        problem = f"weight column {weight.name!r} is 0 in all {rows(count)}"
+        problems.add(problem, "Give the rows to learn from a weight above 0, or do not name a weight.")
     same = layout.constant_features(metrics) if constant else ()
     if same:
         problem = f"{_columns('feature', same)} {'has' if len(same) == 1 else 'have'} one value in all {count} rows"
@@ -144,6 +150,24 @@ def _label_checks(layout: Layout) -> Iterator[Check]:
         lambda found: f"label column {label.name!r}: {rows(found[''])} with neither 0 nor 1",
         "Code the label as 0 and 1.",
         show=F.col("l").cast("string"),
+    )
+
+
+def _weight_checks(layout: Layout) -> Iterator[Check]:
+    weight = layout.roles.weight
+    if weight is None:
+        return
+    k = len(layout.roles.features)
+    readable, missing, value = ~F.col("malformed"), is_missing(F.col(f"r{k}")), F.col(f"v{k}")
+    yield Check(
+        {"": readable & missing},
+        lambda found: f"weight column {weight.name!r}: {rows(found[''])} with no weight",
+        "Give every row a weight, 0 to leave it out of training, or do not name a weight.",
+    )
+    yield Check(
+        {"": readable & ~missing & ~(is_finite(value) & (value >= 0.0))},
+        lambda found: f"weight column {weight.name!r}: {rows(found[''])} with no number of zero or more",
+        "Correct those weights; 0 leaves a row out of training.",
     )
 
 

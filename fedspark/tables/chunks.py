@@ -28,7 +28,7 @@ class Chunks:
 
     ``files`` are (full object name, rows), none for an empty table. ``columns`` are those of the table, in order:
     ``key`` string; ``id.<column>`` string, an id as read and null where that is the key (people are shown
-    coalesce(id, key)); ``label`` float64 and ``x.<feature>`` float64. Neither order nor size of the chunks means
+    coalesce(id, key)); ``label``, ``weight`` and ``x.<feature>`` float64. Neither order nor size of the chunks means
     anything.
     """
 
@@ -87,7 +87,7 @@ def chunk_schema(columns: Sequence[str]) -> pa.Schema:
 
 
 def _is_number(column: str) -> bool:
-    return column == "label" or column.startswith("x.")
+    return column in ("label", "weight") or column.startswith("x.")
 
 
 class ChunkWriter:

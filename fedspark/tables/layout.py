@@ -1,7 +1,7 @@
 """The rows of a source under safe names, as the checks and the sink want them, and what their metrics say.
 
-Columns: ``key``; ``i<k>``, ids as text; ``l`` and ``y``, label as read and as number; ``r<k>`` and ``v<k>``, features
-as read and as numbers; ``malformed``; ``n``, how many rows of the source the row stands for.
+Columns: ``key``; ``i<k>``, ids as text; ``l`` and ``y``, label as read and as number; ``r<k>`` and ``v<k>``, features,
+then the weight, as read and as numbers; ``malformed``; ``n``, how many rows of the source the row stands for.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class Layout:
 
         Rows to be skipped are among them: the sink counts them and leaves them out.
 
-        Where duplicates are dropped one row per key, the smallest by ids, label and features as read. A row that some
-        check would refuse counts as smaller than any sound one: reduction must not hide it.
+        Where duplicates are dropped one row per key, the smallest by ids, label, features and weight as read. A
+        row that some check would refuse counts as smaller than any sound one: reduction must not hide it.
         """
         rows = self._smallest(self._raw()) if self.drop else self._raw()
         return rows.select("*", *self._numbers()).select(
             F.col("i0").alias("key") if self.raw_key else "key",
             *(f"i{k}" for k in range(len(self.roles.ids)) if self.ids_come),
             *(["y"] if self.roles.label else []),
-            *(f"v{k}" for k in range(len(self.roles.features))),
+            *(f"v{k}" for k in range(len(self.roles.measured))),
             *(["malformed"] if self.source.checks_lines else []),
             *(["n"] if self.drop else []),
         )
@@ -73,24 +73,25 @@ class Layout:
         """The staged columns, in order."""
         roles = self.roles
         ids = [f"id.{column.name}" for column in roles.ids]
-        return ("key", *ids, *(["label"] if roles.label else []), *(f"x.{column.name}" for column in roles.features))
+        own = [name for name, column in (("label", roles.label), ("weight", roles.weight)) if column is not None]
+        return ("key", *ids, *own, *(f"x.{column.name}" for column in roles.features))
 
     def bad_features(self, metrics: Metrics) -> list[int]:
         """Positions of the features with something missing, no number, NaN or infinite."""
-        found = []
-        for k in range(len(self.roles.features)):
-            ends = (metrics.smallest[k], metrics.largest[k])
-            finite = all(end is None or math.isfinite(end) for end in ends)
-            if metrics.counts[k] < metrics.rows or not finite:
-                found.append(k)
-        return found
+        return [k for k in range(len(self.roles.features)) if not _all_finite(metrics, k)]
+
+    def bad_weight(self, metrics: Metrics) -> bool:
+        """Whether the weight of some row is missing, no number, NaN, infinite or below zero."""
+        k = len(self.roles.features)
+        return self.roles.weight is not None and not (_all_finite(metrics, k) and (metrics.smallest[k] or 0.0) >= 0.0)
 
     def sound(self, metrics: Metrics) -> bool:
-        """Whether every row has a key, a label where there is one, and all its numbers."""
+        """Whether every row has a key, label and weight where there are any, and all its numbers."""
         labelled = sum(metrics.labels) if self.roles.label else metrics.rows
         unread = 0 if self.source.skips_lines else metrics.malformed
         nothing = not unread and not metrics.undecodable
-        return nothing and metrics.keys == labelled == metrics.rows and not self.bad_features(metrics)
+        numbers = not self.bad_features(metrics) and not self.bad_weight(metrics)
+        return nothing and metrics.keys == labelled == metrics.rows and numbers
 
     def constant_features(self, metrics: Metrics) -> tuple[str, ...]:
         """Features with one value in all rows; none in an empty table."""
@@ -107,23 +108,31 @@ class Layout:
             key(roles.ids, self.id_type).alias("key"),
             *(at(column).cast("string").alias(f"i{k}") for k, column in enumerate(roles.ids)),
             *([at(roles.label).alias("l")] if roles.label else []),
-            *(at(column).alias(f"r{k}") for k, column in enumerate(roles.features)),
+            *(at(column).alias(f"r{k}") for k, column in enumerate(roles.measured)),
             malformed,
             F.lit(1).cast("bigint").alias("n"),
         )
 
     def _numbers(self) -> list[Expression]:
         label = [number(F.col("l"), self.roles.label).alias("y")] if self.roles.label else []
-        return label + [number(F.col(f"r{k}"), column).alias(f"v{k}") for k, column in enumerate(self.roles.features)]
+        return label + [number(F.col(f"r{k}"), column).alias(f"v{k}") for k, column in enumerate(self.roles.measured)]
 
     def _smallest(self, frame: DataFrame) -> DataFrame:
         carried = [name for name in frame.columns if name not in ("key", "malformed", "n")]
         sound = ~F.col("malformed")
         if self.roles.label:
             sound &= is_label(number(F.col("l"), self.roles.label))
-        if self.roles.features:
-            values = F.array(*(number(F.col(f"r{k}"), column) for k, column in enumerate(self.roles.features)))
+        if self.roles.measured:
+            values = F.array(*(number(F.col(f"r{k}"), column) for k, column in enumerate(self.roles.measured)))
             sound &= F.forall(values, is_finite)
+        if self.roles.weight:
+            sound &= number(F.col(f"r{len(self.roles.features)}"), self.roles.weight) >= 0.0
         smallest = F.min(F.struct(sound.alias("sound"), *carried)).alias("row")
         reduced = frame.groupBy("key", "malformed").agg(smallest, F.sum("n").alias("n"))
         return reduced.select("key", "malformed", *(f"row.{name}" for name in carried), "n")
+
+
+def _all_finite(metrics: Metrics, k: int) -> bool:
+    """Whether number ``k`` of every row is there and finite."""
+    ends = (metrics.smallest[k], metrics.largest[k])
+    return metrics.counts[k] == metrics.rows and all(end is None or math.isfinite(end) for end in ends)

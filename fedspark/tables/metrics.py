@@ -36,9 +36,9 @@ class Metrics:
 
     ``read`` counts the source's rows that they stand for, ``unsampled`` those of them outside the sample, ``keys`` the
     rows with a key, ``undecodable`` those with U+FFFD in it, ``labels`` those with label 0 and with label 1.
-    ``counts``, ``smallest`` and ``largest`` have an entry per feature, where NaN counts as larger than infinity and
-    None says that there is no value. ``checksum`` is the sum modulo 2^64 of a hash of every row's content: the order of
-    rows and the way in which they came do not matter.
+    ``counts``, ``smallest`` and ``largest`` have an entry per feature, and behind them one for the weight if there is
+    one, where NaN counts as larger than infinity and None says that there is no value. ``checksum`` is the sum modulo
+    2^64 of a hash of every row's content: the order of rows and the way in which they came do not matter.
     """
 
     rows: int = 0

@@ -1,4 +1,4 @@
-"""Which column is what: ids, label, features, ignored. Pure: names and kinds in, roles or one TableError out."""
+"""Which column is what: ids, label, weight, features, ignored. Pure: names and kinds in, roles or a TableError out."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ class Roles:
     label: Column | None
     features: tuple[Column, ...]
     ignored: tuple[Column, ...]
+    weight: Column | None = None
+
+    @property
+    def measured(self) -> tuple[Column, ...]:
+        """The columns that are staged as numbers of any size: the features, then the weight."""
+        return self.features if self.weight is None else (*self.features, self.weight)
 
 
 def resolve_roles(
@@ -72,22 +78,22 @@ def resolve_roles(
     _check_names(problems, columns, conf)
     problems.check()
     ids = tuple(by_name[name] for name in conf.id)
-    label = by_name[conf.label] if conf.label is not None else None
-    spoken_for = {*conf.id, *conf.ignore, conf.label}
+    label, weight = (None if name is None else by_name[name] for name in (conf.label, conf.weight))
+    spoken_for = {*conf.id, *conf.ignore, conf.label, conf.weight}
     if conf.features is not None:
         features = tuple(by_name[name] for name in conf.features)
     else:
         features = tuple(column for column in columns if column.name not in spoken_for and _numeric(column))
-    taken = {column.name for column in (*ids, *features)} | {conf.label}
+    taken = {column.name for column in (*ids, *features)} | {conf.label, conf.weight}
     ignored = tuple(column for column in columns if column.name not in taken)
-    _check_kinds(problems, ids, label, features, id_type)
+    _check_kinds(problems, ids, label, weight, features, id_type)
     if needs_label and label is None:
         problems.add("no column is declared as label", f"Add `label:` with one of {_names(ignored or features)}.")
     if needs_features and not features:
         left = f" (its other columns are {_typed(ignored)})" if ignored else ""
         problems.add(f"there is no feature column{left}", "Name numeric columns in `features`, or ignore fewer.")
     problems.check()
-    return Roles(ids, label, features, ignored)
+    return Roles(ids, label, features, ignored, weight)
 
 
 def wrong_delimiter(names: Sequence[str], conf: ColumnsConf) -> tuple[str, str] | None:
@@ -115,7 +121,8 @@ def _check_names(problems: Problems, columns: Sequence[Column], conf: ColumnsCon
     if twice:
         problems.add(f"more than one column is called {_quoted(twice)}", "Rename the columns of the source.")
     uses: dict[str, str] = {}
-    roles = {"id": conf.id, "label": [conf.label] if conf.label else [], "features": conf.features or []}
+    one = {use: [name] if name else [] for use, name in (("label", conf.label), ("weight", conf.weight))}
+    roles = {"id": conf.id, **one, "features": conf.features or []}
     one_column = wrong_delimiter(names, conf)
     if one_column and any(name not in names for wanted in roles.values() for name in wanted):
         problems.add(*one_column)
@@ -131,7 +138,12 @@ def _check_names(problems: Problems, columns: Sequence[Column], conf: ColumnsCon
 
 
 def _check_kinds(
-    problems: Problems, ids: Sequence[Column], label: Column | None, features: Sequence[Column], id_type: str
+    problems: Problems,
+    ids: Sequence[Column],
+    label: Column | None,
+    weight: Column | None,
+    features: Sequence[Column],
+    id_type: str,
 ) -> None:
     for column in ids:
         allowed = _ID_KINDS if id_type == "string" else (Kind.TEXT, Kind.INTEGER)
@@ -145,6 +157,9 @@ def _check_kinds(
     if label is not None and label.kind not in _VALUE_KINDS:
         remedy = "Cast it to a number at the source."
         problems.add(f"label column {label.name!r} is of type {label.type}, not 0 or 1", remedy)
+    if weight is not None and weight.kind not in (Kind.TEXT, *NUMBERS):
+        remedy = "Cast it to a number at the source."
+        problems.add(f"weight column {weight.name!r} is of type {weight.type}, not a number", remedy)
 
 
 def _quoted(names: Sequence[str]) -> str:

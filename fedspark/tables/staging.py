@@ -59,8 +59,8 @@ def stage(
     """Stage the table ``name`` of a party file in ``directory``: its card, and its rows as chunks.
 
     The chunks lie under ``folder``, where nothing is yet, of the store ``ref``, which driver and executors must share.
-    Their columns are those of `Chunks`, label (0.0 or 1.0) and features in the order of the card. Every row has a key;
-    it occurs once where the table says ``duplicates: drop``, and else is not looked for.
+    Their columns are those of `Chunks`, label (0.0 or 1.0), weight (0.0 or more), and features in the order of the
+    card. Every row has a key; it occurs once where the table says ``duplicates: drop``, and else is not looked for.
 
     ``needs_label`` requires a label of both classes; ``training`` refuses constant features, which a table to be scored
     may have. ``sample`` is the share of all ids to stage, chosen by a hash of the key. An empty table passes, and its
@@ -104,6 +104,7 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, sample: float | None, chun
         ids=len(layout.roles.ids),
         features=len(layout.roles.features),
         label=layout.roles.label is not None,
+        weight=layout.roles.weight is not None,
         raw_key=layout.raw_key,
         ids_come=layout.ids_come,
         chunk_rows=chunk_rows,
@@ -125,7 +126,7 @@ def _write(session: SparkSession, layout: Layout, sink: Sink) -> Written:
         row = 8 * sink.features + 32 * (1 + sink.ids)
         session.conf.set(_BATCH, str(max(1, min(_BATCH_ROWS, _BATCH_BYTES // row))))
     results = _collect(layout.sinkable().mapInArrow(sink, RESULT), layout.source)
-    return Written.of([(row.result, row.error) for row in results], sink.features, sink.id_kind)
+    return Written.of([(row.result, row.error) for row in results], len(layout.roles.measured), sink.id_kind)
 
 
 def _collect(frame: DataFrame, source: Source) -> list[Row]:
@@ -185,6 +186,8 @@ def _column_card(column: Column, roles: Roles, count: int) -> ColumnCard:
         role = "id"
     elif column == roles.label:
         role = "label"
+    elif column == roles.weight:
+        role = "weight"
     elif column in roles.features:
         role = "feature"
     return ColumnCard(column.name, column.type, role, None if role == "ignored" or not count else 0.0)

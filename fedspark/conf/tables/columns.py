@@ -14,6 +14,8 @@ def _list_of_one(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+_USES = ("id", "label", "weight", "features", "ignore")
+
 Columns = Annotated[list[Text], Field(min_length=1)]
 
 
@@ -25,6 +27,10 @@ class ColumnsConf(Model):
         description="Column, or list of columns, that names a person; the same people have the same ids everywhere."
     )
     label: Text | None = Field(default=None, description="Column with 0 or 1 to learn; the guest's alone.")
+    weight: Text | None = Field(
+        default=None,
+        description="Column with how much a row counts in training, zero or more; the guest's alone. Null: all alike.",
+    )
     features: Columns | None = Field(
         default=None,
         description="Columns to learn from; null: all other numeric columns, and of CSV all other columns "
@@ -38,7 +44,7 @@ class ColumnsConf(Model):
     @classmethod
     def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
         uses: dict[str, str] = {}
-        for use in ("id", "label", "features", "ignore"):
+        for use in _USES:
             columns = as_list(data.get(use))
             for column in repeated(columns):
                 yield Finding((use,), f"names column {column!r} twice")
@@ -47,7 +53,7 @@ class ColumnsConf(Model):
                     yield Finding((use,), f"names column {column!r}, which `{uses[column]}` names too")
                 uses.setdefault(column, use)
         schema = as_mapping(data.get("schema"))
-        for use in ("id", "label", "features") if schema else ():
+        for use in _USES[:-1] if schema else ():
             for column in as_list(data.get(use)):
                 if isinstance(column, str) and column not in schema:
                     yield Finding((use,), f"names column {column!r}, which `schema` does not have")
