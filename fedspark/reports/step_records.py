@@ -67,16 +67,9 @@ def _threshold_table(e: Mapping[str, Any]) -> Record:
     shares = [{"name": name, "unit": "share"} for name in ("precision", "recall", "false alarms", "accuracy")]
     return {
         "title": "At other thresholds",
-        "columns": [
-            "from probability",
-            "true positives",
-            "false positives",
-            "false negatives",
-            "true negatives",
-            *shares,
-        ],
+        "columns": ["from probability", "TP", "FP", "FN", "TN", *shares],
         "rows": [[f"{at:g}", *_at_threshold(confusion)] for at, confusion in e["at_thresholds"]],
-        "note": "Precision: positives among those called; recall: called among the positives; false alarms: called "
+        "note": "T, F: rightly and wrongly called P, positive, or N, negative. Precision: positives among those called; recall: called among the positives; false alarms: called "
         "among the negatives.",
     }
 
