@@ -69,7 +69,7 @@ def _threshold_table(e: Mapping[str, Any]) -> Record:
         "title": "At other thresholds",
         "columns": ["from probability", "TP", "FP", "FN", "TN", *shares],
         "rows": [[f"{at:g}", *_at_threshold(confusion)] for at, confusion in e["at_thresholds"]],
-        "note": "T, F: rightly and wrongly called P, positive, or N, negative. Precision: positives among those called; "
+        "note": "T, F: rightly and wrongly called P, positive, or N, negative. Precision: positives among the called; "
         "recall: called among the positives; false alarms: called among the negatives.",
     }
 
