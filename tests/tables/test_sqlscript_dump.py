@@ -220,6 +220,25 @@ def test_an_insert_that_does_not_fit_is_named_by_its_line_and_never_quoted(inser
     assert f"the INSERT at line 4 of the dump {problem}" in message
 
 
+class Broken:
+    """A parser with a fault of its own."""
+
+    def parser(self):
+        return self
+
+    def parse(self, *_):
+        raise AttributeError("a fault")
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE people (id int);\n", "INSERT INTO people VALUES (1,'secret');\n"])
+def test_a_fault_of_the_parser_is_not_taken_for_one_of_the_dump(monkeypatch, statement):
+    dump = table()
+    columns = dump.columns(CREATE)
+    monkeypatch.setattr("fedspark.tables.sqlscript.columns.dialect", Broken)
+    with pytest.raises(AttributeError, match="a fault"):
+        dump.columns(statement) if statement.startswith("CREATE") else list(dump.rows([statement], columns))
+
+
 def test_changes_of_other_tables_and_of_no_rows_are_passed_over():
     text = CREATE + "REPLACE INTO pets VALUES (1,'people');\nALTER TABLE `people` ADD KEY `k` (`name`);\n"
     assert read(text + "INSERT INTO people VALUES (1,'a');\n")[0] == [(1, "a")]

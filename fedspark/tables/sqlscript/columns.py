@@ -75,6 +75,7 @@ def _items(statement: Statement) -> Iterator[tuple[int, int]]:
 
 def _column(statement: Statement, first: int, last: int) -> DumpColumn | None:
     from sqlglot import exp
+    from sqlglot.errors import ParseError, TokenError
 
     name = statement.tokens[first]
     if name.token_type.name != "IDENTIFIER" and name.text.upper().split()[0] in _NO_COLUMN:
@@ -88,7 +89,7 @@ def _column(statement: Statement, first: int, last: int) -> DumpColumn | None:
     if last > first:
         try:
             definition = dialect().parse(f"CREATE TABLE t ({text})")[0].find(exp.ColumnDef)
-        except Exception:  # a type that SQLGlot does not know, such as POINT: no value of it is of use here
+        except (ParseError, TokenError):  # a type that SQLGlot does not know, such as POINT: nobody can use its values
             definition = None
     if definition is None or definition.kind is None:
         said = statement.tokens[min(first + 1, last)].text.upper()
@@ -130,10 +131,11 @@ def _type(data_type: Any) -> tuple[Kind, pa.DataType]:
 def rows_of(where: str, statement: Statement, columns: Sequence[DumpColumn]) -> tuple[list[pa.Array], int]:
     """The values of an INSERT, an array a column, and how many zero dates became nulls; TableError if it has none."""
     from sqlglot import exp
+    from sqlglot.errors import ParseError, TokenError
 
     try:
         (insert,) = dialect().parser().parse(list(statement.tokens), statement.text)
-    except Exception:
+    except (ParseError, TokenError):
         insert = None
     if (
         not isinstance(insert, exp.Insert)
