@@ -71,7 +71,7 @@ bench: setup  ## measure, side by side with the peers (BENCH_ARGS="--rows 100000
 # For maintainers; needs uv. Upgrades nothing by itself: add UV_ARGS="--upgrade".
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header $(UV_ARGS)
 locks:  ## resolve locks/*.txt again from pyproject.toml and locks/*.in
-	$(LOCK) pyproject.toml locks/test.in --extra spark --extra mysql --extra clickhouse --extra test --extra demo --extra fast --extra sqlscript -o locks/test.txt
+	$(LOCK) pyproject.toml locks/test.in --extra spark --extra mysql --extra clickhouse --extra hive --extra test --extra demo --extra fast --extra sqlscript -o locks/test.txt
 	$(LOCK) pyproject.toml locks/peers.in -c locks/test.txt -o locks/peers.txt
 	$(LOCK) pyproject.toml locks/airflow.in -o locks/airflow.txt
 	uv pip compile --quiet --python-version 3.11 --no-header $(UV_ARGS) locks/peers-spu.in -o locks/peers-spu.txt
