@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,6 +66,12 @@ _KEEP_ATTEMPTS = 5
 _NAMES = 1000  # in one request; more are cut into as many by the stores themselves
 
 _OS_ERRORS = (OSError, BaseError, ValueError)
+_REQUEST = re.compile(
+    r"^.*?Error performing (?:list request: Error performing )?([A-Z]+) ([^\s?]+)\S* in .*? - "
+    r"(?:Server returned non-2xx status code: )?"
+)
+_RIGHTS = "Give this account the right to list, read, create and delete there."
+_XML = re.compile(r"<(?:Code|Message)>([^<]*)</")
 
 
 class Missing(StoreError):
@@ -108,10 +116,18 @@ class Store:
     Names are relative and POSIX (``a/b/c``). Errors are StoreError with URL, name and remedy.
     """
 
-    def __init__(self, url: str, backend: ObjectStore, masked: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        backend: ObjectStore,
+        masked: tuple[str, ...] = (),
+        one_by_one: Callable[[], ObjectStore] | None = None,
+    ) -> None:
         self.url = url
         self._backend = backend
         self._masked = masked
+        self._one_by_one = one_by_one  # the same store, deleting each object by a request of its own
+        self._deleter = backend
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -126,7 +142,7 @@ class Store:
         except AlreadyExistsError:
             return False
         except _OS_ERRORS as error:
-            raise self._failed("writing", name, error) from error
+            raise self._failed("writing", name, error) from None
         return True
 
     def keep(self, name: str, data: bytes) -> None:
@@ -154,7 +170,7 @@ class Store:
         try:
             obstore.put(self._backend, name, data, mode="overwrite", use_multipart=False)
         except _OS_ERRORS as error:
-            raise self._failed("writing", name, error) from error
+            raise self._failed("writing", name, error) from None
 
     def read(self, name: str) -> bytes:
         """The whole object; Missing when there is none."""
@@ -163,7 +179,7 @@ class Store:
         except FileNotFoundError as error:
             raise self._missing(name) from error
         except _OS_ERRORS as error:
-            raise self._failed("reading", name, error) from error
+            raise self._failed("reading", name, error) from None
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """At most ``length`` bytes from ``start``: fewer where the object ends. Missing when there is no object."""
@@ -174,9 +190,10 @@ class Store:
         except FileNotFoundError as error:
             raise self._missing(name) from error
         except _OS_ERRORS as error:
-            if (self.size(name) or 0) <= start:
-                return b""
-            raise self._failed("reading", name, error) from error
+            with contextlib.suppress(StoreError):
+                if (self.size(name) or 0) <= start:
+                    return b""
+            raise self._failed("reading", name, error) from None
 
     def size(self, name: str) -> int | None:
         """Bytes of the object, None when there is none; nothing is downloaded."""
@@ -185,7 +202,7 @@ class Store:
         except FileNotFoundError:
             return None
         except _OS_ERRORS as error:
-            raise self._failed("looking at", name, error) from error
+            raise self._failed("looking at", name, error) from None
 
     def list(self, prefix: str = "") -> list[tuple[str, int]]:
         """(name, bytes) of all objects under the folder ``prefix``, sorted by name."""
@@ -195,35 +212,49 @@ class Store:
         except FileNotFoundError:
             return []
         except _OS_ERRORS as error:
-            raise self._failed("listing", prefix, error) from error
+            raise self._failed("listing", prefix, error) from None
 
     def delete(self, name: str) -> None:
         """Remove the object if there is one."""
         try:
-            obstore.delete(self._backend, name)
+            self._delete([name])
         except FileNotFoundError:
             return
         except _OS_ERRORS as error:
-            raise self._failed("deleting", name, error) from error
+            raise self._failed("deleting", name, error) from None
 
     def delete_many(self, names: Sequence[str]) -> None:
         """Remove those of the objects that are there, in few requests where the store takes many names at once."""
         try:
             for start in range(0, len(names), _NAMES):
-                obstore.delete(self._backend, list(names[start : start + _NAMES]))
+                self._delete(names[start : start + _NAMES])
         except FileNotFoundError:  # a directory stops at the first that is gone already
             for name in names:
                 self.delete(name)
         except _OS_ERRORS as error:
-            raise self._failed("deleting", f"{len(names)} objects", error) from error
+            raise self._failed("deleting", f"{len(names)} objects", error) from None
+
+    def _delete(self, names: Sequence[str]) -> None:
+        """One request for many names may be refused where one for each is not: policies allow objects, not requests."""
+        try:
+            obstore.delete(self._deleter, [*names])
+        except BaseError as error:
+            if self._one_by_one is None or not _is_refused(error):
+                raise
+            self._deleter, self._one_by_one = self._one_by_one(), None
+            obstore.delete(self._deleter, [*names])
 
     def probe(self, prefix: str = "") -> None:
-        """Refuse (StoreError) a store in which a second create of one name succeeds: messages could be overwritten."""
+        """Refuse (StoreError) a store in which a second create of one name succeeds: messages could be overwritten.
+
+        So is one where this account is not told of what is not there yet, as whoever waits for a message must be.
+        """
         name = f"{prefix}/.probe-{secrets.token_hex(8)}".lstrip("/")
         try:
             self.create(name, b"first")
             second = self.create(name, b"second")
             held = self.read(name)
+            self.size(f"{name}-nothing")
         finally:
             with contextlib.suppress(StoreError):  # an account that may not delete can still exchange messages
                 self.delete(name)
@@ -239,17 +270,35 @@ class Store:
         return Missing(f"There is no object {name} in {self.url}.")
 
     def _failed(self, operation: str, name: str, error: BaseException) -> StoreError:
-        reason = _first_line(error)
-        for value in self._masked:
-            reason = reason.replace(value, "***")
+        """The error to be raised alone: what the client says may hold credentials, and is masked here."""
+        reason = _masked(_reason(error), self._masked)
+        remedy = _remedy(error)
+        if operation in ("reading", "looking at") and isinstance(error, PermissionDeniedError):
+            remedy += (
+                " To an account that may list a bucket only with a prefix, what is not there yet is forbidden too: in "
+                "the condition of its policy write StringLikeIfExists."
+            )
         return StoreError(
-            f"{operation.capitalize()} {name or 'objects'} in {self.url} failed: {reason}.", remedy=_remedy(error)
+            f"{operation.capitalize()} {name or 'objects'} in {self.url} failed: {reason}.", remedy=remedy
         )
 
 
-def _first_line(error: BaseException) -> str:
+def _is_refused(error: BaseException) -> bool:
+    return isinstance(error, PermissionDeniedError) or "NotImplemented" in str(error)
+
+
+def _masked(text: str, values: Sequence[str]) -> str:
+    for value in values:
+        text = text.replace(value, "***")
+    return text
+
+
+def _reason(error: BaseException) -> str:
+    """What the client says in one line; of an answer in XML its code and message, of a URL no query (signatures)."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".: ")
+    line = _REQUEST.sub(r"\1 \2: ", text.splitlines()[0].partition("<")[0]).rstrip(".: ")
+    said = ": ".join(dict.fromkeys(word.strip(" .") for word in _XML.findall(text) if word.strip(" .")))
+    return f"{line} ({said})" if said else line
 
 
 def _remedy(error: BaseException) -> str:
@@ -260,8 +309,10 @@ def _remedy(error: BaseException) -> str:
         return "The file system is mounted read-only: mount it writable or name another place."
     if isinstance(error, UnauthenticatedError) or "invalidaccesskey" in text or "signaturedoesnotmatch" in text:
         return "Check the access key and secret in the options of this URL."
+    if isinstance(error, PermissionDeniedError) and "<code>" not in text:  # an answer without a body tells no more
+        return f"Check the access key and secret in the options of this URL. If they are right: {_RIGHTS}"
     if isinstance(error, PermissionDeniedError) or "permission denied" in text or "accessdenied" in text:
-        return "Give this account the right to list, read, create and delete there."
+        return _RIGHTS
     if "not a directory" in text or "file exists" in text or "is a directory" in text:
         return "A file stands where a directory is needed, or the reverse: move it away or name another place."
     if isinstance(error, FileNotFoundError) or "no such file" in text or "nosuchbucket" in text:
@@ -309,7 +360,7 @@ def _local(url: str, options: dict[str, str]) -> LocalStore:
             raise FileNotFoundError(f"there is no directory {path}")
         return LocalStore(path, mkdir=create)
     except _OS_ERRORS as error:
-        raise StoreError(f"Opening {url} failed: {_first_line(error)}.", remedy=_remedy(error)) from error
+        raise StoreError(f"Opening {url} failed: {_reason(error)}.", remedy=_remedy(error)) from error
 
 
 def _cloud(url: str, kind: type[S3Store] | type[GCSStore] | type[AzureStore], ref: StoreRef) -> Store:
@@ -319,23 +370,26 @@ def _cloud(url: str, kind: type[S3Store] | type[GCSStore] | type[AzureStore], re
     )
     retries = values.pop("max_retries", str(_DEFAULT_RETRIES))
     client = _CLIENT_DEFAULTS | {key: values.pop(key) for key in list(values) if key in _CLIENT_OPTIONS}
-    try:
-        backend = kind.from_url(
+
+    def connect(**more: str) -> S3Store | GCSStore | AzureStore:
+        return kind.from_url(
             url,
-            config=values,  # type: ignore[arg-type]
+            config={**values, **more},  # type: ignore[arg-type]
             client_options=client,  # type: ignore[arg-type]
             retry_config={"max_retries": int(retries), "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
         )
+
+    try:
+        backend = connect()
     except UnknownConfigurationKeyError as error:
-        raise ConfigError(f"An option of {url} is unknown: {_first_line(error)}.") from None
+        raise ConfigError(f"An option of {url} is unknown: {_reason(error)}.") from None
     except _OS_ERRORS as error:
-        reason = _first_line(error)
-        for value in masked:
-            reason = reason.replace(value, "***")
+        reason = _masked(_reason(error), masked)
         raise ConfigError(
             f"The store {url} cannot be set up: {reason}.", remedy="Check the options of this URL."
         ) from None
-    return Store(url, backend, masked)
+    one_by_one = partial(connect, disable_bulk_delete="true") if kind is S3Store else None
+    return Store(url, backend, masked, one_by_one)
 
 
 def _value(text: str, base: str) -> str:

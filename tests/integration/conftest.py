@@ -7,11 +7,20 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.integration.servers.ceph import Ceph, ceph_programs
 from tests.integration.servers.clickhouse import ClickHouse, clickhouse_binary
 from tests.integration.servers.mariadb import MariaDB, mariadb_binary
 
 # A large package that nothing but these tests would need.
 collect_ignore = [] if find_spec("chdb") else ["test_clickhouse_current_sql.py"]
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """An S3 endpoint with three accounts and no buckets."""
+    server = Ceph(ceph_programs(), tmp_path_factory.mktemp("ceph"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
