@@ -83,7 +83,7 @@ def test_what_is_selected_is_of_types_that_the_wire_carries_plainly(engine: Any)
 def test_what_a_writer_says(engine: Any) -> None:
     engine("CREATE DATABASE IF NOT EXISTS d")
     schema = pa.schema([("id`", pa.string()), ("score", pa.float64())])
-    sink = Sink.of(ClickHouseSink(host="-", table="scores`", database="d"), Path(), schema, "run1")
+    sink = Sink.of(ClickHouseSink(host="-", table="scores`", database="d"), Path(), schema, "run1", "Monday")
     for name, score in (("old", "1"), ("new", "NULL")):
         engine(sink.create(name, None))
         engine(f"INSERT INTO {sink.sql(name)} VALUES ('{name}', {score})")
@@ -93,3 +93,23 @@ def test_what_a_writer_says(engine: Any) -> None:
     engine(f"EXCHANGE TABLES {sink.sql('whole')} AND {sink.sql(sink.table)}")
     assert engine(f"EXISTS TABLE {sink.sql(sink.table)}") == [["1"]]
     assert engine(f"SELECT * FROM {sink.sql(sink.table)}") == [["new", "\\N"]]
+
+
+def test_what_a_writer_says_to_append(engine: Any) -> None:
+    engine("CREATE DATABASE IF NOT EXISTS d")
+    schema = pa.schema([("id", pa.string())])
+    conf = ClickHouseSink(host="-", table="runs", database="d", if_exists="append")
+    for run, value in (("Mon'day", "old"), ("Tuesday", "other"), ("Mon'day", "new"), ("none", "")):
+        sink = Sink.of(conf, Path(), schema, "run1", run)
+        for statement in (sink.create("part", None), sink.create_partitioned(), sink.create("all", sink.table)):
+            engine(statement)
+        if value:
+            engine(f"INSERT INTO {sink.sql('part')} VALUES ('{value}')")
+        engine(sink.copy("part", "all", with_run=True))
+        engine(sink.exchange_partition("all", rows=len(value)))
+        engine(f"DROP TABLE {sink.sql('part')}")
+        engine(f"DROP TABLE {sink.sql('all')}")
+    kept = engine(f"SELECT id, run FROM {sink.sql('runs')} ORDER BY id")
+    assert kept == [["new", "Mon\\'day"], ["other", "Tuesday"]]
+    found = engine("SELECT engine, partition_key FROM system.tables WHERE database = 'd' AND name = 'runs'")
+    assert found == [["MergeTree", "run"]]

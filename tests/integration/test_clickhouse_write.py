@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from fedspark.conf.tables import ClickHouseSink
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.tables.clickhouse import sink as writer
-from fedspark.tables.clickhouse.sink import Sink, clear, finish, write_part
+from fedspark.tables.clickhouse.sink import Sink, begin, check, clear, finish, write_part
 from fedspark.tables.clickhouse.sql import quoted
 from tests.integration.servers.clickhouse import ClickHouse
 from tests.integration.servers.proxy import Proxy
@@ -35,7 +37,7 @@ def server(clickhouse: ClickHouse) -> ClickHouse:
 
 
 def sink(server: ClickHouse, schema: pa.Schema = SCHEMA, **more: Any) -> Sink:
-    return Sink.of(ClickHouseSink(**server.conf(**{"table": "scores", **more})), Path(), schema, "run1")
+    return Sink.of(ClickHouseSink(**server.conf(**{"table": "scores", **more})), Path(), schema, "run1", "Mon'day")
 
 
 def rows(part: int, count: int = 3) -> pa.Table:
@@ -53,6 +55,10 @@ def expected(*parts: int, count: int = 3) -> list[tuple[Any, ...]]:
     return sorted(tuple(row.values()) for part in parts for row in rows(part, count).to_pylist())
 
 
+def content_of_run(server: ClickHouse) -> list[tuple[Any, ...]]:
+    return sorted(server.execute("SELECT id, score FROM scores"))
+
+
 def tables(server: ClickHouse) -> list[str]:
     return sorted(name for (name,) in server.execute("SELECT name FROM system.tables WHERE database = 'default'"))
 
@@ -62,22 +68,23 @@ def test_rows_are_visible_when_all_parts_are_there(server: ClickHouse) -> None:
     for part in (2, 0):
         write_part(target, rows(part), part)
     with pytest.raises(StoreError, match="of 3 parts 1 were not written, part 1"):
-        finish(target, 3)
+        finish(target, [3, 0, 3])
     assert "scores" not in tables(server)
     write_part(target, rows(1, 0), 1)
-    assert finish(target, 3) == 6
+    finish(target, [3, 0, 3])
     assert content(server) == expected(0, 2)
     clear(target)
     assert tables(server) == ["scores"]
 
 
-@pytest.mark.parametrize("if_exists", ["refuse", "replace"])
+@pytest.mark.parametrize("if_exists", ["refuse", "replace", "append"])
 def test_what_is_repeated_adds_nothing(server: ClickHouse, if_exists: str) -> None:
     target = sink(server, if_exists=if_exists)
     for _ in range(3):
-        write_part(target, rows(0), 0)
-    assert [finish(target, 1) for _ in range(3)] == [3, 3, 3]
-    assert content(server) == expected(0)
+        assert write_part(target, rows(0), 0) == 3
+    for _ in range(3):
+        finish(target, [3])
+    assert content_of_run(server) == expected(0)
 
 
 def test_two_attempts_at_once_leave_one_part(server: ClickHouse) -> None:
@@ -88,7 +95,7 @@ def test_two_attempts_at_once_leave_one_part(server: ClickHouse) -> None:
     for attempt in attempts:
         attempt.join()
     assert tables(server) == ["fedspark_run1_part_0"]
-    assert finish(target, 1) == 20_000
+    finish(target, [20_000])
     assert content(server) == expected(0, count=20_000)
 
 
@@ -99,8 +106,8 @@ def test_a_table_that_is_there_keeps_its_structure_and_gets_other_rows(server: C
     target = sink(server, if_exists="replace")
     write_part(target, rows(0), 0)
     assert server.execute("SELECT id, score FROM scores") == [("old", 9.0)]
-    finish(target, 1)
-    assert sorted(server.execute("SELECT id, score FROM scores")) == expected(0)
+    finish(target, [3])
+    assert content_of_run(server) == expected(0)
     assert server.execute("SELECT partition_key, sorting_key FROM system.tables WHERE name = 'scores'") == [
         ("day", "id")
     ]
@@ -110,10 +117,59 @@ def test_a_table_that_is_there_is_kept_unless_it_may_be_replaced(server: ClickHo
     target = sink(server)
     write_part(target, rows(0), 0)
     server.execute("CREATE TABLE scores (id String, score Nullable(Float64)) ENGINE = Memory")
-    for attempt in (lambda: write_part(target, rows(1), 1), lambda: finish(target, 1)):
+    for attempt in (
+        lambda: check(target),
+        lambda: begin(target),
+        lambda: write_part(target, rows(1), 1),
+        lambda: finish(target, [3]),
+    ):
         with pytest.raises(TableError, match="it is there already"):
             attempt()
     assert content(server) == []
+
+
+def test_rows_of_other_runs_stay_and_those_of_the_same_run_are_replaced(server: ClickHouse) -> None:
+    first, second = sink(server, if_exists="append"), replace(sink(server, if_exists="append"), tag="b", run="Tues")
+    for target, part, count in ((first, 0, 5), (second, 1, 3), (replace(first, tag="c"), 2, 4)):
+        check(target)
+        begin(target)
+        finish(target, [write_part(target, rows(part, count), 0)])
+        clear(target)
+    kept = server.execute("SELECT run, count(), min(id) FROM scores GROUP BY run ORDER BY run")
+    assert kept == [("Mon'day", 4, "p2-0"), ("Tues", 3, "p1-0")]
+    nobody = replace(first, tag="d")
+    finish(nobody, [write_part(nobody, rows(0, 0), 0)])
+    assert server.execute("SELECT DISTINCT run FROM scores") == [("Tues",)]
+    clear(nobody)
+    assert tables(server) == ["scores"]
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("(id String, score Nullable(Float64), run String) ENGINE = MergeTree ORDER BY id", "it has no partitions"),
+        ("(id String, score Float64, run String) ENGINE = MergeTree PARTITION BY id ORDER BY id", "partitioned by id"),
+        ("(id String, run String) ENGINE = MergeTree PARTITION BY run ORDER BY id", "it has no column 'score'"),
+        (
+            "(id String, score Float64, run String) ENGINE = Buffer(default, other, 1, 1, 2, 1, 2, 1, 2)",
+            "engine Buffer",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_appended_to_is_refused(server: ClickHouse, made: str, words: str) -> None:
+    server.execute("CREATE TABLE other (id String, score Float64, run String) ENGINE = Memory")
+    server.execute(f"CREATE TABLE scores {made}")
+    for attempt in (check, begin):
+        with pytest.raises(TableError, match=words):
+            attempt(sink(server, if_exists="append"))
+
+
+@pytest.mark.parametrize("if_exists", ["replace", "append"])
+def test_a_table_that_shows_rows_of_another_is_never_filled(server: ClickHouse, if_exists: str) -> None:
+    server.execute("CREATE TABLE other (id String, score Nullable(Float64)) ENGINE = Memory")
+    server.execute("CREATE VIEW scores AS SELECT * FROM other")
+    with pytest.raises(TableError, match="it is of engine View, which shows rows of others"):
+        check(sink(server, if_exists=if_exists))
 
 
 def test_integers_of_64_bits_infinities_and_texts_arrive_as_they_are(server: ClickHouse) -> None:
@@ -129,7 +185,7 @@ def test_integers_of_64_bits_infinities_and_texts_arrive_as_they_are(server: Cli
     }
     target = sink(server, schema)
     write_part(target, pa.table(values, schema=schema), 0)
-    finish(target, 1)
+    finish(target, [2])
     assert content(server) == [(0, -(2**63) + 1, 0.1, None, None), (2**64 - 1, None, float("inf"), 1, "Zoë'\\`\0")]
 
 
@@ -138,7 +194,8 @@ def test_names_with_quotes_and_sql_in_them_are_names(server: ClickHouse) -> None
     schema = pa.schema([("id` UInt8); DROP TABLE keep; -- \\", pa.string())])
     target = sink(server, schema, table="s`; DROP TABLE keep; --\\")
     write_part(target, pa.table([["a"]], schema=schema), 0)
-    finish(target, 1)
+    check(target)
+    finish(target, [1])
     assert content(server, target.table) == [("a",)]
     clear(target)
     assert tables(server) == sorted(["keep", target.table])
@@ -155,9 +212,13 @@ def test_names_with_quotes_and_sql_in_them_are_names(server: ClickHouse) -> None
 )
 def test_a_table_that_cannot_hold_the_rows_is_refused_and_kept(server: ClickHouse, columns: str, words: str) -> None:
     server.execute(f"CREATE TABLE scores ({columns}) ENGINE = MergeTree ORDER BY id")
+    target = sink(server, if_exists="replace")
     with pytest.raises(TableError) as caught:
-        write_part(sink(server, if_exists="replace"), rows(0), 0)
+        write_part(target, rows(0), 0)
     assert words in str(caught.value)
+    if "no value" not in words:  # which only rows show
+        with pytest.raises(TableError, match=re.escape(words)):
+            begin(target)
     assert tables(server) == ["scores"]
 
 
@@ -168,8 +229,9 @@ def test_a_table_that_cannot_hold_the_rows_is_refused_and_kept(server: ClickHous
 def test_a_server_that_does_not_take_it_is_named(
     server: ClickHouse, change: dict[str, Any], kind: type[FedsparkError]
 ) -> None:
-    with pytest.raises(kind, match=r"ClickHouse table .*scores at 127.0.0.1"):
-        write_part(sink(server, **change), rows(0), 0)
+    for attempt in (lambda target: write_part(target, rows(0), 0), check):
+        with pytest.raises(kind, match=r"ClickHouse table .*scores at 127.0.0.1"):
+            attempt(sink(server, **change))
 
 
 def test_a_column_of_a_type_that_cannot_be_written_is_refused_at_once(server: ClickHouse) -> None:
@@ -184,7 +246,7 @@ def proxy(server: ClickHouse) -> Iterator[Proxy]:
     between.close()
 
 
-@pytest.mark.parametrize("if_exists", ["refuse", "replace"])
+@pytest.mark.parametrize("if_exists", ["refuse", "replace", "append"])
 @pytest.mark.parametrize("after", [0, 100, 400, 800])
 def test_wherever_the_connection_is_lost_rows_arrive_once(
     server: ClickHouse, proxy: Proxy, after: int, if_exists: str
@@ -194,8 +256,8 @@ def test_wherever_the_connection_is_lost_rows_arrive_once(
         proxy.cuts = [after, None, after]
         write_part(target, rows(part), part)
     proxy.cuts = [after, after]
-    assert finish(target, 2) == 6
-    assert content(server) == expected(0, 1)
+    finish(target, [3, 3])
+    assert content_of_run(server) == expected(0, 1)
     proxy.cuts = [after]
     clear(target)
     assert tables(server) == ["scores"]

@@ -2,12 +2,11 @@
 
 The server has no transactions, and an insert whose connection is lost may have happened. So every attempt at a part
 fills a table of its own; when that is complete, it gets the part's name, and only one attempt can have that. The driver
-fills one table with all the parts, and gives it the place of the old one. Whatever is repeated, by Spark, by us, or in
-another run of the same step, no row comes twice.
+fills one table with all the parts, and gives it the place of the old one; to append, its partition `run` the place of
+the one that the sink's table has of this run. Whatever is repeated, by Spark, by us, or in another process of the same
+run, no row comes twice.
 
-    write_part(sink, rows, part)    in a task, any number of times
-    finish(sink, parts)             on the driver, any number of times: the rows are in the sink's table
-    clear(sink)                     on the driver, when nobody will call `finish` again
+The functions are those of `fedspark.tables.sinks.Writer`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from fedspark.conf.tables.clickhouse import ClickHouseSink
+from fedspark.conf.tables.sinks import RUN
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.tables.clickhouse.server import (
     NOT_IMPLEMENTED,
@@ -34,6 +34,7 @@ from fedspark.tables.clickhouse.server import (
     Server,
 )
 from fedspark.tables.clickhouse.sql import bare, literal, quoted
+from fedspark.tables.problems import listed
 
 T = TypeVar("T")
 
@@ -53,19 +54,20 @@ _TYPES = {
 class Sink:
     """A table that rows of ``schema`` are written to; travels in task closures, with a reference to the password.
 
-    ``tag`` (letters and digits) names what is written, and nothing else: the run and the step. The first column orders
-    a table that is made; columns that are nullable by ``schema`` are so there. ``replace``: a table that is there gets
-    other rows, else it is refused.
+    ``tag`` (letters and digits) names what is written, and nothing else. The first column orders a table that is made;
+    columns that are nullable by ``schema`` are so there. ``if_exists`` is that of the party file, ``run`` what `append`
+    puts in the column of that name.
     """
 
     server: Server
     table: str
     schema: pa.Schema
     tag: str
-    replace: bool
+    run: str
+    if_exists: str
 
     @staticmethod
-    def of(conf: ClickHouseSink, directory: Path, schema: pa.Schema, tag: str) -> Sink:
+    def of(conf: ClickHouseSink, directory: Path, schema: pa.Schema, tag: str, run: str) -> Sink:
         """The table of a party file in ``directory``; ConfigError when a column has a type that cannot be written."""
         for field in schema:
             if field.type not in _TYPES:
@@ -75,7 +77,7 @@ class Sink:
                 )
         if not re.fullmatch(r"[0-9A-Za-z]{1,64}", tag):
             raise ValueError("a tag is up to 64 letters and digits")
-        return Sink(Server.of(conf, directory), conf.table, schema, tag, conf.if_exists == "replace")
+        return Sink(Server.of(conf, directory), conf.table, schema, tag, run, conf.if_exists)
 
     @property
     def where(self) -> str:
@@ -104,17 +106,43 @@ class Sink:
         """The columns, as SQL."""
         return ", ".join(map(quoted, self.schema.names))
 
+    @property
+    def appends(self) -> bool:
+        """Whether rows of other runs stay."""
+        return self.if_exists == "append"
+
+    def exchange_partition(self, source: str, rows: int) -> str:
+        """The statement that gives the only partition of ``source``, with so many rows, to the sink's table, in place
+        of the one that it has of this run.
+        """
+        partition = f"PARTITION tuple({literal(self.run)})"
+        change = f"REPLACE {partition} FROM {self.sql(source)}" if rows else f"DROP {partition}"
+        return f"ALTER TABLE {self.sql(self.table)} {change}"
+
     def create(self, table: str, like: str | None) -> str:
         """The statement that makes an empty table, like another one, or as the schema says."""
         if like is not None:
             return f"CREATE TABLE {self.sql(table)} AS {self.sql(like)}"
-        columns = ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.schema)
-        key = quoted(self.schema.names[0])
-        return f"CREATE TABLE {self.sql(table)} ({columns}) ENGINE = MergeTree ORDER BY ({key})"
+        return f"CREATE TABLE {self.sql(table)} ({self._columns()}) ENGINE = MergeTree ORDER BY ({self._key()})"
 
-    def copy(self, source: str, target: str) -> str:
-        """The statement that adds the rows of one table to another."""
-        return f"INSERT INTO {self.sql(target)} ({self.columns}) SELECT {self.columns} FROM {self.sql(source)}"
+    def create_partitioned(self) -> str:
+        """The statement that makes the sink's table, with a partition per run."""
+        columns, run = f"{self._columns()}, {quoted(RUN)} String", quoted(RUN)
+        engine = f"ENGINE = MergeTree PARTITION BY {run} ORDER BY ({self._key()})"
+        return f"CREATE TABLE IF NOT EXISTS {self.sql(self.table)} ({columns}) {engine}"
+
+    def copy(self, source: str, target: str, *, with_run: bool = False) -> str:
+        """The statement that adds the rows of one table to another, and the run to each."""
+        into, what = self.columns, self.columns
+        if with_run:
+            into, what = f"{into}, {quoted(RUN)}", f"{what}, {literal(self.run)}"
+        return f"INSERT INTO {self.sql(target)} ({into}) SELECT {what} FROM {self.sql(source)}"
+
+    def _columns(self) -> str:
+        return ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.schema)
+
+    def _key(self) -> str:
+        return quoted(self.schema.names[0])
 
     def _type(self, field: pa.Field) -> str:
         name = _TYPES[field.type]
@@ -122,20 +150,48 @@ class Sink:
         return f"Nullable({name})" if nullable else name
 
 
-def write_part(sink: Sink, rows: pa.Table, part: int) -> None:
+def target(conf: ClickHouseSink, directory: Path, schema: pa.Schema, tag: str, run: str) -> Sink:
+    """As `Sink.of`."""
+    return Sink.of(conf, directory, schema, tag, run)
+
+
+def check(sink: Sink) -> None:
+    """Look whether rows could be written: a table that is there, and all rights, by an empty table made for that."""
+    first, second = sink.scratch(), sink.scratch()
+    with sink.server.client(sink.where) as client:
+        if _is_there(client, sink):
+            _described(client, sink, sink.table)
+        _execute(client, sink, sink.create(first, None))
+        try:
+            _execute(client, sink, f"RENAME TABLE {sink.sql(first)} TO {sink.sql(second)}")
+        finally:
+            for name in (first, second):
+                _execute(client, sink, f"DROP TABLE IF EXISTS {sink.sql(name)}")
+
+
+def begin(sink: Sink) -> None:
+    """TableError when the table is there and must not be replaced, or cannot hold the rows."""
+    with sink.server.client(sink.where) as client:
+        if _is_there(client, sink):
+            _check(client, sink, sink.table)
+
+
+def write_part(sink: Sink, rows: pa.Table, part: int) -> int:
     """Write all rows of a part, once, however often this is called for it; they are not visible before ``finish``.
 
     Raises TableError when the sink's table cannot hold the rows, StoreError when the server cannot be reached.
     """
     _insistently(lambda: _write_part(sink, rows, part))
+    return int(rows.num_rows)
 
 
-def finish(sink: Sink, parts: int) -> int:
-    """Make the rows of the parts 0, 1, ..., ``parts`` - 1 the content of the sink's table, at once; how many they are.
+def finish(sink: Sink, rows: Sequence[int]) -> None:
+    """Make the rows of all parts the content of the sink's table, or of this run's partition, at once; ``rows`` are the
+    numbers of rows of the parts 0, 1, ...
 
     StoreError when a part was not written. May be called again, until ``clear``.
     """
-    return _insistently(lambda: _finish(sink, parts))
+    _insistently(lambda: _finish(sink, rows))
 
 
 def clear(sink: Sink) -> None:
@@ -162,13 +218,13 @@ def _write_part(sink: Sink, rows: pa.Table, part: int) -> None:
     with sink.server.client(sink.where) as client:
         if _exists(client, sink, sink.part(part)):
             return
-        like = sink.table if _is_there(client, sink) else None
+        like = sink.table if _is_there(client, sink) and not sink.appends else None
         scratch = sink.scratch()
         _execute(client, sink, sink.create(scratch, like))
         try:
             _check(client, sink, scratch, rows)
             _insert(sink, scratch, rows)
-            count = _count(client, sink, [scratch])
+            count = _count(client, sink, scratch)
             if count != rows.num_rows:
                 reason = f"{count:,} of {rows.num_rows:,} rows of a part arrived"
                 raise StoreError(f"{sink.where}: {reason}.", remedy="See the server's log.")
@@ -181,29 +237,33 @@ def _write_part(sink: Sink, rows: pa.Table, part: int) -> None:
                 raise
 
 
-def _finish(sink: Sink, parts: int) -> int:
+def _finish(sink: Sink, rows: Sequence[int]) -> None:
     with sink.server.client(sink.where) as client:
         written = _tables(client, sink, f"fedspark_{sink.tag}_part_")
-        missing = [part for part in range(parts) if sink.part(part) not in written]
+        missing = [part for part in range(len(rows)) if sink.part(part) not in written]
         if missing:
-            reason = f"of {parts} parts {len(missing)} were not written, part {missing[0]} among them"
+            reason = f"of {len(rows)} parts {len(missing)} were not written, part {missing[0]} among them"
             raise StoreError(f"{sink.where}: {reason}.", remedy="Run the step again.")
-        rows = _count(client, sink, [sink.part(part) for part in range(parts)])
         there = _is_there(client, sink)
-        if there and not sink.replace:
-            return rows
+        if there and sink.if_exists == "refuse":
+            return  # ours already
+        if sink.appends and not there:
+            _execute(client, sink, sink.create_partitioned())
         whole = sink.scratch()
-        _execute(client, sink, sink.create(whole, sink.table if there else None))
-        for part in range(parts):
-            _execute(client, sink, sink.copy(sink.part(part), whole))
-        copied = _count(client, sink, [whole])
-        if rows != copied:
-            reason = f"its parts have {rows:,} rows and together {copied:,}"
+        _execute(client, sink, sink.create(whole, sink.table if there or sink.appends else None))
+        for part in range(len(rows)):
+            _execute(client, sink, sink.copy(sink.part(part), whole, with_run=sink.appends))
+        copied = _count(client, sink, whole)
+        if copied != sum(rows):
+            reason = f"{sum(rows):,} rows were written, and together its parts have {copied:,}"
             raise StoreError(
-                f"{sink.where}: {reason}.", remedy="Nothing was replaced; see whether its engine drops rows."
+                f"{sink.where}: {reason}.", remedy="Nothing was changed; see whether its engine drops rows."
             )
-        _put(client, sink, whole, there)
-        return rows
+        if sink.appends:
+            _execute(client, sink, sink.exchange_partition(whole, copied))
+            _execute(client, sink, f"DROP TABLE {sink.sql(whole)}")
+        else:
+            _put(client, sink, whole, there)
 
 
 def _put(client: Any, sink: Sink, whole: str, there: bool) -> None:
@@ -242,36 +302,58 @@ def _array(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return column.to_numpy()
 
 
-def _check(client: Any, sink: Sink, scratch: str, rows: pa.Table) -> None:
-    """TableError when the rows do not fit the columns of the table: nothing is converted on the way."""
-    described = {
-        name: type_name for name, type_name, *_ in _execute(client, sink, f"DESCRIBE TABLE {sink.sql(scratch)}")
-    }
+def _check(client: Any, sink: Sink, table: str, rows: pa.Table | None = None) -> None:
+    """TableError when rows do not fit the columns of a table: nothing is converted on the way."""
+    described = _described(client, sink, table)
     for field in sink.schema:
-        type_name, wanted = described.get(field.name), _TYPES[field.type]
-        if type_name is None:
-            remedy = f"Add it as {wanted}, or name a table that is not there yet."
-            raise TableError(f"{sink.where}: it has no column {field.name!r}.", remedy=remedy)
+        type_name, wanted = described[field.name], _TYPES[field.type]
         inner, nullable = bare(type_name)
         if inner != wanted:
             remedy = f"Make it {wanted}, or name a table that is not there yet."
             raise TableError(f"{sink.where}: column {field.name!r} is {type_name}, not {wanted}.", remedy=remedy)
-        if rows.column(field.name).null_count and not nullable:
+        if rows is not None and rows.column(field.name).null_count and not nullable:
             reason = f"column {field.name!r} is {type_name}, and some rows have no value in it"
             raise TableError(f"{sink.where}: {reason}.", remedy=f"Make it Nullable({inner}).")
 
 
+def _described(client: Any, sink: Sink, table: str) -> dict[str, str]:
+    """The columns of a table with their types; TableError when it lacks some of ours."""
+    described = {name: type_name for name, type_name, *_ in _execute(client, sink, f"DESCRIBE TABLE {sink.sql(table)}")}
+    run = [RUN] if sink.appends and table == sink.table else []
+    missing = [name for name in [*sink.schema.names, *run] if name not in described]
+    if missing:
+        wanted = _TYPES[sink.schema.field(missing[0]).type] if missing[0] in sink.schema.names else "String"
+        remedy = f"Add it as {wanted}, or name a table that is not there yet."
+        raise TableError(f"{sink.where}: it has no column {listed(map(repr, missing))}.", remedy=remedy)
+    return described
+
+
 def _is_there(client: Any, sink: Sink) -> bool:
-    """Whether the sink's table is there; TableError when it is, is not ours, and may not be replaced."""
+    """Whether the sink's table is there; TableError when it is, is not ours, and may not be changed, or not so."""
     there = _exists(client, sink, sink.table)
-    if there and not sink.replace and not _exists(client, sink, sink.done):
-        remedy = "Name another table, or set `if_exists: replace`, which removes all its rows."
+    if there and sink.if_exists == "refuse" and not _exists(client, sink, sink.done):
+        remedy = "Name another table, or set `if_exists` to replace, which removes all its rows, or append."
         raise TableError(f"{sink.where}: it is there already.", remedy=remedy)
+    if there and sink.if_exists != "refuse":
+        _check_engine(client, sink)
     return there
 
 
-def _count(client: Any, sink: Sink, names: Sequence[str]) -> int:
-    return sum(int(_execute(client, sink, f"SELECT count() FROM {sink.sql(name)}")[0][0]) for name in names)
+def _check_engine(client: Any, sink: Sink) -> None:
+    """TableError when a table like the sink's would not hold its rows by itself, or has no partitions to exchange."""
+    listing = f"SELECT engine, partition_key FROM system.tables WHERE database = {literal(sink.server.database)}"
+    engine, key = _execute(client, sink, f"{listing} AND name = {literal(sink.table)}")[0]
+    if not engine.endswith(("MergeTree", "Log")) and engine != "Memory":
+        remedy = "Name the table that holds the rows, or one that is not there yet."
+        raise TableError(f"{sink.where}: it is of engine {engine}, which shows rows of others.", remedy=remedy)
+    if sink.appends and key.strip("`") != RUN:
+        remedy = f"Make it a MergeTree with PARTITION BY {RUN}, or name a table that is not there yet."
+        said = f"is partitioned by {key}" if key else "has no partitions"
+        raise TableError(f"{sink.where}: it {said}, and `if_exists: append` needs one per run.", remedy=remedy)
+
+
+def _count(client: Any, sink: Sink, name: str) -> int:
+    return int(_execute(client, sink, f"SELECT count() FROM {sink.sql(name)}")[0][0])
 
 
 def _exists(client: Any, sink: Sink, table: str) -> bool:

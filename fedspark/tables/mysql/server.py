@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ _TEXTS = ("varchar", "tinytext", "text", "mediumtext", "longtext")
 _AS_TEXT = ("char", "enum", "set", "uuid", "inet4", "inet6")  # of these Spark pads some with spaces
 _NO_DATABASE, _NO_TABLE, _NO_COLUMN, _SYNTAX = (1049, 1102), (1146, 1103), 1054, 1064
 _LOGIN, _DENIED = (1045, 1698, 1251, 2059, 1862), (1044, 1142, 1143, 1227)
+_REPEATED = 1062
 _UNREACHABLE, _LOST = (2002, 2003, 2005), (1040, 1053, 1152, 1927, 2006, 2013, 2055)
 
 
@@ -147,6 +148,24 @@ class Server:
             cursor.executemany(sql, rows)
             self._connection.commit()
 
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str, Sequence[object]], int]]:
+        """All statements of a block or none: what is not committed is undone when the connection ends.
+
+        Yields a function of a statement and its values that tells how many rows it changed.
+        """
+        assert self._connection is not None
+
+        def changed(sql: str, values: Sequence[object]) -> int:
+            cursor.execute(sql, tuple(values))
+            return int(cursor.rowcount)
+
+        with self.explaining(), self._connection.cursor() as cursor:
+            cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")  # nothing is cut short
+            self._connection.begin()
+            yield changed
+            self._connection.commit()
+
     def columns(self) -> list[ServerColumn]:
         """The columns of the table in order; TableError when it is not there."""
         name = full_name(self.place)
@@ -186,6 +205,9 @@ class Server:
             return StoreError(f"{self.where}: the server does not allow it: {reason}.", remedy=remedy)
         if code in (*_NO_DATABASE, *_NO_TABLE):
             return self._missing("table" if code in _NO_TABLE else "database")
+        if code == _REPEATED:
+            remedy = "Let the key have the column `run` too, or write to a table without it."
+            return TableError(f"{self.where}: two rows share a unique key: {reason}.", remedy=remedy)
         if code in (_NO_COLUMN, _SYNTAX):
             remedy = "Correct `where`, which runs as it is."
             return TableError(f"{self.where}: the server does not understand the query: {reason}.", remedy=remedy)
@@ -216,4 +238,5 @@ def _text(value: str | bytes) -> str:
 def _reason(error: Exception) -> str:
     text = str(error.args[1] if len(error.args) > 1 else error) or type(error).__name__
     line = " ".join(text.split()).rstrip(".")
+    line = re.sub(r"\b(entry|value):? '.*' for ", r"\1 for ", line)  # it may be somebody's id
     return line if len(line) <= 300 else line[:300] + " ..."
