@@ -162,7 +162,8 @@ def _create(path: Path, text: str, mode: int) -> None:
 def check(files: tuple[str, ...]) -> None:
     """Check party and pipeline files: each for itself, and all of them against each other.
 
-    With a pipeline, also whether the tables that it loads are there and have the columns that the party files name.
+    With a pipeline, also whether the tables that it loads are there and have the columns that the party files name, and
+    whether scores could be written to the tables under `scores`.
     """
     parties: list[PartyConf] = []
     pipelines: list[PipelineConf] = []
@@ -190,7 +191,9 @@ def check(files: tuple[str, ...]) -> None:
             except FedsparkError as error:
                 problems.append(error)
             problems += together.table_problems(party, pipeline)
+            problems += together.sink_problems(party, pipeline)
             notes += together.missing_models(party, pipeline)
+    notes += [note for party in parties if pipelines for note in together.unused_scores(party, pipelines)]
     problems += together.wrong_peer_keys(parties)
     for note in [*together.different_exchanges(parties), *notes]:
         print(f"note: {note}")

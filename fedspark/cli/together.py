@@ -15,6 +15,8 @@ from fedspark.exchange.store import StoreRef
 from fedspark.party import Role, identity_text
 from fedspark.run.workspace import Workspace
 from fedspark.tables.look import look_at
+from fedspark.tables.problems import listed, nearest
+from fedspark.tables.sinks import Sink
 
 _MODEL = "model.json"
 
@@ -77,6 +79,45 @@ def missing_models(party: PartyConf, pipeline: PipelineConf) -> Iterator[str]:
                 f"{party.path}: step {step.name} of pipeline {pipeline.pipeline} needs the model of run "
                 f"{step.model_run} of pipeline {trained_by}, and there is no {path}"
             )
+
+
+def sink_problems(party: PartyConf, pipeline: PipelineConf) -> Iterator[FedsparkError]:
+    """What keeps a guest's sinks from taking the scores of a pipeline's next run: server, login, rights, table."""
+    if not party.scores or not _is_guest(party, pipeline):
+        return
+    from fedspark.scoring import sink_schema  # with much that other files need nothing of
+
+    for step in pipeline.steps:
+        if not isinstance(step, PredictOptions) or step.table not in party.tables:
+            continue
+        for conf in party.scores.get(step.name, []):
+            schema = sink_schema(conf, dict.fromkeys(party.tables[step.table].id, ""))
+            try:
+                Sink.of(conf, party.directory, schema, "check", "check").check()
+            except FedsparkError as error:
+                where = f"{party.path}: scores.{step.name}"
+                yield type(error)(f"{where}: {error.message}", remedy=error.remedy)
+
+
+def unused_scores(party: PartyConf, pipelines: Sequence[PipelineConf]) -> Iterator[str]:
+    """A sentence for every name under `scores` that no predict step has, of the pipelines whose guest this party is."""
+    steps = [
+        step.name
+        for pipeline in pipelines
+        if _is_guest(party, pipeline)
+        for step in pipeline.steps
+        if isinstance(step, PredictOptions)
+    ]
+    for name in party.scores:
+        if name not in steps:
+            known = f"the predict steps of which we are the guest are {listed(steps)}" if steps else "we are no guest"
+            close = nearest(name, steps)
+            hint = f"; did you mean {close!r}?" if close else ""
+            yield f"{party.path}: scores.{name} serves no step of these pipelines: {known}{hint}"
+
+
+def _is_guest(party: PartyConf, pipeline: PipelineConf) -> bool:
+    return party.party == pipeline.parties.guest
 
 
 def _public_key(party: PartyConf) -> bytes | None:

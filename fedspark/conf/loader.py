@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fedspark.conf.document import Document, Flaw, parse_document, read_document
 from fedspark.conf.model import KeyPath, Model
-from fedspark.conf.options import LoadOptions
+from fedspark.conf.options import LoadOptions, PredictOptions
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
 from fedspark.conf.problems import Problem, error_of, problems_of
@@ -29,7 +29,7 @@ def load_party(path: Path | str, overrides: Mapping[str, str] | None = None) -> 
     """
     place = Path(os.path.abspath(path))
     document = read_document(Path(path))
-    _override(document, PartyConf, overrides or {})
+    override(document, PartyConf, overrides or {})
     return validate(document, PartyConf, {"path": place, "directory": place.parent})
 
 
@@ -72,6 +72,10 @@ def check_together(party: PartyConf, pipeline: PipelineConf) -> None:
         for name in wanted
         if me.role is not Role.ARBITER and name not in party.tables
     ]
+    if me.role is Role.GUEST:
+        others = {step.name for step in pipeline.steps if not isinstance(step, PredictOptions)}
+        rule = f"is no predict step of pipeline {pipeline.pipeline}"
+        problems += [Problem(("scores", name), rule) for name in party.scores if name in others]
     if problems:
         raise error_of(problems, source)
 
@@ -95,7 +99,7 @@ def validate(document: Document, model: type[_M], context: dict[str, Path]) -> _
     return result
 
 
-def _override(document: Document, model: type[Model], overrides: Mapping[str, str]) -> None:
+def override(document: Document, model: type[Model], overrides: Mapping[str, str]) -> None:
     """Put every override into the document, as if the file had said so."""
     if not isinstance(document.data, dict):
         return

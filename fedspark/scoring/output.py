@@ -31,12 +31,13 @@ SCORE = ("score", "probability")
 
 @dataclass(frozen=True)
 class ScoreFiles:
-    """What was written: ``folder`` in the workspace, ``url`` for people, file names there, rows in all,
-    and how many of them have no score.
+    """What was written: ``folder`` in the workspace, ``url`` for people, in how many parts, file names there, rows in
+    all, and how many of them have no score.
     """
 
     folder: str
     url: str
+    parts: int
     files: list[str]
     rows: int
     unmatched: int
@@ -44,6 +45,10 @@ class ScoreFiles:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> ScoreFiles:
+        return ScoreFiles(**value)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def write_scores(run: Run, model: ModelPart, alignment: Alignment) -> ScoreFiles
     result = ScoreFiles(
         folder=folder,
         url=run.workspace.url(folder),
+        parts=alignment.parts,
         files=[entry["name"] for entry in entries],
         rows=sum(part["rows"] for part in written),
         unmatched=alignment.unmatched_rows,
@@ -87,7 +93,7 @@ def write_part(context: Writing, part: int) -> dict[str, Any]:
     table = pa.concat_tables(scored + others)
     files = []
     for ending, data in (("parquet", _parquet(table)), ("csv", _csv(table))):
-        name = f"part-{part:05d}.{ending}"
+        name = part_name(part, ending)
         context.workspace.keep(f"{context.folder}/{name}", data)
         files.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     return {"rows": table.num_rows, "files": files}
@@ -101,10 +107,20 @@ def score_table(rows: pa.Table, z: np.ndarray[Any, np.dtype[np.float64]] | None)
     """
     ids = {name: name.removeprefix(ID) for name in rows.column_names if name.startswith(ID)}
     shown = {name: pc.coalesce(rows[name], rows["key"]) for name in ids}
-    columns = {own if own not in SCORE else name: shown[name] for name, own in ids.items()} or {"key": rows["key"]}
+    columns = {shown_name(own): shown[name] for name, own in ids.items()} or {"key": rows["key"]}
     if z is None:
         return pa.table({**columns, **dict.fromkeys(SCORE, pa.nulls(rows.num_rows, pa.float64()))})
     return pa.table({**columns, SCORE[0]: z, SCORE[1]: probability(z)})
+
+
+def shown_name(column: str) -> str:
+    """What an id column of the source is called beside score and probability."""
+    return ID + column if column in SCORE else column
+
+
+def part_name(part: int, ending: str) -> str:
+    """File name of one part of the scores."""
+    return f"part-{part:05d}.{ending}"
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedspark.buckets import PartRunner
 from fedspark.conf import PartyConf, PipelineConf, check_together
-from fedspark.errors import PeerError
-from fedspark.run import Progress, open_run
+from fedspark.errors import FedsparkError, PeerError
+from fedspark.run import Progress, Run, open_run
 from fedspark.run.opening import forget_seed, place_of
 from fedspark.run.status import DONE, FAILED, OPENING
 from fedspark.steps.closing import REPORT, close_if_done, is_closed
@@ -56,9 +56,21 @@ def run_party(
     except PeerError as error:
         place.status.put(OPENING, FAILED, error=type(error).__name__, message=str(error))
         raise
+    if party.scores:
+        _check_sinks(run, step)
     run.status.put(OPENING, DONE)
     progress.say(f"run {label} ({run.id[:16]}) with {', '.join(p.name for p in run.roster.others(run.me))}")
     run_steps(run, step)
     if close_if_done(run):
         progress.step = ""
         progress.say(f"run {label} is finished; its report is {workspace.url(REPORT)}")
+
+
+def _check_sinks(run: Run, step: str | None) -> None:
+    from fedspark.steps.predict import check_before  # with Spark, which parties without sinks may not have
+
+    try:
+        check_before(run, step)
+    except FedsparkError as error:
+        run.status.put(OPENING, FAILED, error=type(error).__name__, message=str(error))
+        raise
