@@ -17,6 +17,7 @@ from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_list, as
 from fedspark.conf.references import BY_REFERENCE, CLEAR_SECRET, SecretReference
 from fedspark.conf.secrets import is_reference, is_secret_key, read_small
 from fedspark.conf.tables import SINK_KINDS, TABLE_KINDS, AnyTable, OneSink, TableConf
+from fedspark.conf.tables.imports import ImportConf
 from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
 from fedspark.errors import ConfigError
 from fedspark.party import parse_identity
@@ -165,27 +166,16 @@ class PolicyConf(Model):
     )
 
 
-class PartyConf(Model):
-    """One party's own file."""
+class OwnConf(Model):
+    """What a party needs for work of its own, in which no other party takes part."""
 
     party: Name = Field(description="My name, as the pipeline files write it.")
-    role: Literal["guest", "host", "arbiter"] | None = Field(
-        default=None, description="My role, checked against the pipeline; without it, what the pipeline says."
-    )
-    identity: SecretReference = Field(description="Reference to my private Ed25519 key, made by 'fedspark keygen'.")
     workspace: WorkspaceConf = Field(description="My private place.")
-    exchange: ExchangeConf = Field(description="The place that all parties share.")
-    peers: dict[Name, Identity] = Field(
-        description="Public identity key of every other party: its text (ed25519:...) or file: and a path."
-    )
     spark: SparkConf = Field(default=SparkConf(), description="My Spark application; an arbiter needs none.")
     tables: dict[Name, TableConf] = Field(default={}, description="My tables by name; an arbiter has none.")
-    scores: dict[Name, Sinks] = Field(
-        default={},
-        description="As the guest: where the scores of a predict step of that name are written to besides Parquet and "
-        "CSV, one table or a list of tables.",
+    imports: dict[Name, ImportConf] = Field(
+        default={}, description="Tables that 'fedspark import' copies into ClickHouse, by the name of the import."
     )
-    policy: PolicyConf = Field(default=PolicyConf(), description="My limits.")
 
     _path: Path = PrivateAttr(default=Path())
     _directory: Path = PrivateAttr(default=Path())
@@ -220,6 +210,25 @@ class PartyConf(Model):
             yield from check(data)
 
 
+class PartyConf(OwnConf):
+    """One party's own file."""
+
+    role: Literal["guest", "host", "arbiter"] | None = Field(
+        default=None, description="My role, checked against the pipeline; without it, what the pipeline says."
+    )
+    identity: SecretReference = Field(description="Reference to my private Ed25519 key, made by 'fedspark keygen'.")
+    exchange: ExchangeConf = Field(description="The place that all parties share.")
+    peers: dict[Name, Identity] = Field(
+        description="Public identity key of every other party: its text (ed25519:...) or file: and a path."
+    )
+    scores: dict[Name, Sinks] = Field(
+        default={},
+        description="As the guest: where the scores of a predict step of that name are written to besides Parquet and "
+        "CSV, one table or a list of tables.",
+    )
+    policy: PolicyConf = Field(default=PolicyConf(), description="My limits.")
+
+
 def _table_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
     for name, raw in as_mapping(data.get("tables")).items():
         table = as_mapping(raw)
@@ -241,6 +250,18 @@ def _sink_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
                 rule = f"names a table that scores.{taken[place]} names too: one would undo the other"
                 yield Finding(("scores", step), rule, sink.get("table"))
             taken.setdefault(place, step)
+
+
+def _import_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
+    tables, taken = as_mapping(data.get("tables")), dict[tuple[Any, ...], str]()
+    for name, raw in as_mapping(data.get("imports")).items():
+        wanted, to = as_mapping(raw).get("from"), as_mapping(as_mapping(raw).get("to"))
+        if isinstance(wanted, str) and wanted not in tables:
+            yield Finding(("imports", name, "from"), f"is none of `tables`: {', '.join(tables) or 'there are none'}")
+        place = tuple(to.get(key) for key in ("host", "port", "database", "table"))
+        if to.get("table") is not None and place in taken:
+            yield Finding(("imports", name, "to"), f"names the table that imports.{taken[place]} names too")
+        taken.setdefault(place, name)
 
 
 def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
@@ -286,6 +307,7 @@ def _spark_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
 _CHECKS: tuple[Callable[[Mapping[str, Any]], Iterable[Finding]], ...] = (
     _table_findings,
     _sink_findings,
+    _import_findings,
     _secret_findings,
     _place_findings,
     _peer_findings,

@@ -165,7 +165,7 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
             "spark: {conf: {spark.master: x}}\ntables:\n",
             'spark.conf["spark.master"]: is set in two places',
         ),
-        ("tables:\n", "node: guest\ntables:\n", "node: unknown key; valid here: party, role, identity, "),
+        ("tables:\n", "node: guest\ntables:\n", "node: unknown key; valid here: party, workspace, spark, "),
         ("tables:\n", "role: boss\ntables:\n", "role: "),
     ],
 )
