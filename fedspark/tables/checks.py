@@ -47,6 +47,7 @@ def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
         return
     frame = layout.frame()
     checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout), *_weight_checks(layout)]
+    checks += _time_checks(layout)
     checks += _feature_checks(layout, layout.bad_features(metrics))
     names = [(number, name) for number, check in enumerate(checks) for name in check.broken]
     counts = frame.agg(*(F.count_if(checks[number].broken[name]) for number, name in names)).first() or ()
@@ -81,7 +82,7 @@ def find_nothing_to_learn(
         problem = f"label column {label.name!r} is {only} in all {count} rows"
         problems.add(problem, "Use a table with both classes: there is nothing to learn from one.")
     weight = layout.roles.weight
-    if one_class and weight and count and metrics.largest[len(layout.roles.features)] == 0.0:
+    if one_class and weight and count and metrics.largest[layout.roles.weight_at] == 0.0:
         problem = f"weight column {weight.name!r} is 0 in all {rows(count)}"
         problems.add(problem, "Give the rows to learn from a weight above 0, or do not name a weight.")
     same = layout.constant_features(metrics) if constant else ()
@@ -116,7 +117,7 @@ def _id_checks(layout: Layout) -> Iterator[Check]:
     ids = _ids(layout.roles)
     readable, without = ~F.col("malformed"), F.col("key").isNull()
     blank = any_of([is_missing(F.col(f"i{k}")) for k in range(len(layout.roles.ids))])
-    typed = [column.type for column in layout.roles.ids if column.read_as_text and column.declared]
+    typed = [column.stated for column in layout.roles.ids if column.cast or (column.read_as_text and column.declared)]
     wanted = "integer" if layout.id_type == "integer" else listed(dict.fromkeys(typed)) or "text"
     yield Check(
         {"": readable & without & blank},
@@ -140,6 +141,7 @@ def _label_checks(layout: Layout) -> Iterator[Check]:
     if label is None:
         return
     readable, missing = ~F.col("malformed"), is_missing(F.col("l"))
+    wanted = " nor ".join(repr(called) for called, _ in layout.roles.label_values) or "0 nor 1"
     yield Check(
         {"": readable & missing},
         lambda found: f"label column {label.name!r}: {rows(found[''])} with no label",
@@ -147,8 +149,10 @@ def _label_checks(layout: Layout) -> Iterator[Check]:
     )
     yield Check(
         {"": readable & ~missing & ~is_label(F.col("y"))},
-        lambda found: f"label column {label.name!r}: {rows(found[''])} with neither 0 nor 1",
-        "Code the label as 0 and 1.",
+        lambda found: f"label column {label.name!r}: {rows(found[''])} with neither {wanted}",
+        "Correct those labels, or name in `label_values` all that stands for 0 and for 1."
+        if layout.roles.label_values
+        else "Code the label as 0 and 1, or say in `label_values` what stands for each, as {'no': 0, 'yes': 1}.",
         show=F.col("l").cast("string"),
     )
 
@@ -157,7 +161,7 @@ def _weight_checks(layout: Layout) -> Iterator[Check]:
     weight = layout.roles.weight
     if weight is None:
         return
-    k = len(layout.roles.features)
+    k = layout.roles.weight_at
     readable, missing, value = ~F.col("malformed"), is_missing(F.col(f"r{k}")), F.col(f"v{k}")
     yield Check(
         {"": readable & missing},
@@ -168,6 +172,24 @@ def _weight_checks(layout: Layout) -> Iterator[Check]:
         {"": readable & ~missing & ~(is_finite(value) & (value >= 0.0))},
         lambda found: f"weight column {weight.name!r}: {rows(found[''])} with no number of zero or more",
         "Correct those weights; 0 leaves a row out of training.",
+    )
+
+
+def _time_checks(layout: Layout) -> Iterator[Check]:
+    time = layout.roles.time
+    if time is None:
+        return
+    k = layout.roles.time_at
+    readable, missing = ~F.col("malformed"), is_missing(F.col(f"r{k}"))
+    yield Check(
+        {"": readable & missing},
+        lambda found: f"time column {time.name!r}: {rows(found[''])} with no time",
+        "Give every row its time, leave those rows out, or do not name a time.",
+    )
+    yield Check(
+        {"": readable & ~missing & F.col(f"v{k}").isNull()},
+        lambda found: f"time column {time.name!r}: {rows(found[''])} with no {time.stated}",
+        "Write dates and times by ISO 8601, as 2024-12-31 or 2024-12-31 23:59:59.",
     )
 
 
@@ -201,8 +223,8 @@ def _feature_checks(layout: Layout, positions: Sequence[int]) -> Iterator[Check]
 
 def _wanted(roles: Roles, found: Mapping[str, int]) -> str:
     """``a number``, or the types that the columns found were declared to have: ``a double or an integer``."""
-    types = {column.type if column.declared and column.read_as_text else "number" for column in roles.features
-             if column.name in found}  # fmt: skip
+    types = {column.stated if column.cast or (column.declared and column.read_as_text) else "number"
+             for column in roles.features if column.name in found}  # fmt: skip
     return " or ".join(f"{'an' if text[0] in 'aeiou' else 'a'} {text}" for text in sorted(types))
 
 

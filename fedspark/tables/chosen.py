@@ -23,6 +23,7 @@ _TYPES = {
     Kind.DECIMAL: "decimal(38,18)",
     Kind.BOOLEAN: "boolean",
     Kind.DATE: "date",
+    Kind.TIMESTAMP: "timestamp",
 }
 
 

@@ -1,7 +1,7 @@
 """The rows of a source under safe names, as the checks and the sink want them, and what their metrics say.
 
 Columns: ``key``; ``i<k>``, ids as text; ``l`` and ``y``, label as read and as number; ``r<k>`` and ``v<k>``, features,
-then the weight, as read and as numbers; ``malformed``; ``n``, how many rows of the source the row stands for.
+then weight and time, as read and as numbers; ``malformed``; ``n``, how many rows of the source the row stands for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812 - its usual name
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.roles import Roles
 from fedspark.tables.source import Source
-from fedspark.tables.values import at, is_finite, is_label, is_plain_text, key, number, reads_as_key
+from fedspark.tables.values import at, is_finite, is_label, is_plain_text, key, label, number, reads_as_key
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -45,8 +45,8 @@ class Layout:
 
         Rows to be skipped are among them: the sink counts them and leaves them out.
 
-        Where duplicates are dropped one row per key, the smallest by ids, label, features and weight as read. A
-        row that some check would refuse counts as smaller than any sound one: reduction must not hide it.
+        Where duplicates are dropped one row per key, the smallest by ids, label, features, weight and time as read.
+        A row that some check would refuse counts as smaller than any sound one: reduction must not hide it.
         """
         rows = self._smallest(self._raw()) if self.drop else self._raw()
         return rows.select("*", *self._numbers()).select(
@@ -82,15 +82,19 @@ class Layout:
 
     def bad_weight(self, metrics: Metrics) -> bool:
         """Whether the weight of some row is missing, no number, NaN, infinite or below zero."""
-        k = len(self.roles.features)
+        k = self.roles.weight_at
         return self.roles.weight is not None and not (_all_finite(metrics, k) and (metrics.smallest[k] or 0.0) >= 0.0)
 
+    def bad_time(self, metrics: Metrics) -> bool:
+        """Whether the time of some row is missing or none."""
+        return self.roles.time is not None and not _all_finite(metrics, self.roles.time_at)
+
     def sound(self, metrics: Metrics) -> bool:
-        """Whether every row has a key, label and weight where there are any, and all its numbers."""
+        """Whether every row has a key, label, weight and time where there are any, and all its numbers."""
         labelled = sum(metrics.labels) if self.roles.label else metrics.rows
         unread = 0 if self.source.skips_lines else metrics.malformed
         nothing = not unread and not metrics.undecodable
-        numbers = not self.bad_features(metrics) and not self.bad_weight(metrics)
+        numbers = not (self.bad_features(metrics) or self.bad_weight(metrics) or self.bad_time(metrics))
         return nothing and metrics.keys == labelled == metrics.rows and numbers
 
     def constant_features(self, metrics: Metrics) -> tuple[str, ...]:
@@ -114,19 +118,23 @@ class Layout:
         )
 
     def _numbers(self) -> list[Expression]:
-        label = [number(F.col("l"), self.roles.label).alias("y")] if self.roles.label else []
-        return label + [number(F.col(f"r{k}"), column).alias(f"v{k}") for k, column in enumerate(self.roles.measured)]
+        labels = [self._label().alias("y")] if self.roles.label else []
+        return labels + [number(F.col(f"r{k}"), column).alias(f"v{k}") for k, column in enumerate(self.roles.measured)]
+
+    def _label(self) -> Expression:
+        assert self.roles.label is not None
+        return label(F.col("l"), self.roles.label, self.roles.label_values)
 
     def _smallest(self, frame: DataFrame) -> DataFrame:
         carried = [name for name in frame.columns if name not in ("key", "malformed", "n")]
         sound = ~F.col("malformed")
         if self.roles.label:
-            sound &= is_label(number(F.col("l"), self.roles.label))
+            sound &= is_label(self._label())
         if self.roles.measured:
             values = F.array(*(number(F.col(f"r{k}"), column) for k, column in enumerate(self.roles.measured)))
             sound &= F.forall(values, is_finite)
         if self.roles.weight:
-            sound &= number(F.col(f"r{len(self.roles.features)}"), self.roles.weight) >= 0.0
+            sound &= number(F.col(f"r{self.roles.weight_at}"), self.roles.weight) >= 0.0
         smallest = F.min(F.struct(sound.alias("sound"), *carried)).alias("row")
         reduced = frame.groupBy("key", "malformed").agg(smallest, F.sum("n").alias("n"))
         return reduced.select("key", "malformed", *(f"row.{name}" for name in carried), "n")

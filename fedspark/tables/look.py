@@ -135,6 +135,7 @@ def kind_of(data_type: pa.DataType) -> Kind:
         (types.is_floating, Kind.REAL),
         (types.is_boolean, Kind.BOOLEAN),
         (types.is_date, Kind.DATE),
+        (types.is_timestamp, Kind.TIMESTAMP),
         (types.is_string, Kind.TEXT),
         (types.is_large_string, Kind.TEXT),
         (types.is_string_view, Kind.TEXT),

@@ -43,4 +43,5 @@ def kind_of(data_type: DataType) -> Kind:
     if isinstance(data_type, types.FractionalType):
         return Kind.REAL
     plain = {types.StringType: Kind.TEXT, types.BooleanType: Kind.BOOLEAN, types.DateType: Kind.DATE}
+    plain |= {types.TimestampType: Kind.TIMESTAMP, types.TimestampNTZType: Kind.TIMESTAMP}
     return plain.get(type(data_type), Kind.OTHER)

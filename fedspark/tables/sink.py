@@ -35,10 +35,10 @@ class Sink:
 
     A batch has ``key`` (with ``raw_key`` as read, for `normalise_text`); ``i0``, ``i1``, ..., the ``ids`` columns as
     read, unless the only one is the key as it came (not ``ids_come``); ``y``, if there is a label; ``v0``, ``v1``, ...,
-    the features as numbers, and after them the ``weight``, if there is one; ``malformed`` and ``n`` (see ``layout``)
-    where the source has them. ``where`` begins messages. ``columns`` are those of `Chunks`. ``id_kind`` is what the id
-    column holds at the source (see `IdShapes`). ``skip_malformed``: malformed rows are counted and left out.
-    ``sample``: so are rows whose key's hash is not below it.
+    the features as numbers, and after them ``weight`` and ``time``, if there are any (the time is looked at, not
+    staged); ``malformed`` and ``n`` (see ``layout``) where the source has them. ``where`` begins messages. ``columns``
+    are those of `Chunks`. ``id_kind`` is what the id column holds at the source (see `IdShapes`). ``skip_malformed``:
+    malformed rows are counted and left out. ``sample``: so are rows whose key's hash is not below it.
     """
 
     ref: StoreRef
@@ -55,6 +55,7 @@ class Sink:
     id_kind: str = "text"
     skip_malformed: bool = False
     weight: bool = False
+    time: bool = False
     sample: float | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -69,7 +70,7 @@ class Sink:
     def _write(self, batches: Iterator[pa.RecordBatch]) -> str:
         schema = chunk_schema(self.columns)
         writer = ChunkWriter(self.ref.open(), self.folder, schema, self.chunk_rows, self.chunk_bytes)
-        metrics, shapes, due = Metrics.of(self.features + self.weight), IdShapes(self.id_kind, {}), 0
+        metrics, shapes, due = Metrics.of(self._measured), IdShapes(self.id_kind, {}), 0
         for raw in batches:
             batch = self._counted(raw, metrics)
             if not batch.num_rows:
@@ -100,13 +101,17 @@ class Sink:
             batch, key, ids = batch.filter(inside), key.filter(inside), [column.filter(inside) for column in ids]
         label = _numbers(batch.column("y"))[0] if self.label else None
         measured = []
-        for k in range(self.features + self.weight):
+        for k in range(self._measured):
             values, there = _numbers(batch.column(f"v{k}"))
             metrics.add_feature(k, there)
             measured.append(values)
-        numbers = [*measured[self.features :], *measured[: self.features]]
+        numbers = [*measured[self.features : self.features + self.weight], *measured[: self.features]]
         metrics.add_rows(key, ids, label, numbers)
         return [key, *ids, *map(pa.array, numbers if label is None else [label, *numbers])]
+
+    @property
+    def _measured(self) -> int:
+        return self.features + self.weight + self.time
 
     def _ids(self, batch: pa.RecordBatch) -> tuple[pa.Array, list[pa.Array]]:
         """The keys, and of every id column the values that are not the key."""

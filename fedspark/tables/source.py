@@ -72,13 +72,14 @@ def literally(path: str) -> str:
 
 
 def own_session(spark: SparkSession) -> SparkSession:
-    """A session on the same application, with the settings of ``spark`` but names that are case-sensitive.
+    """A session on the same application, with the settings of ``spark`` but names that are case-sensitive, and UTC
+    wherever a time says no zone.
 
     Threads that share ``spark`` do not see the difference.
     """
     session = spark.newSession()
     wanted = {key: value for key, value in spark.conf.getAll.items() if session.conf.isModifiable(key)}
-    wanted["spark.sql.caseSensitive"] = "true"
+    wanted |= {"spark.sql.caseSensitive": "true", "spark.sql.session.timeZone": "UTC"}
     for key, value in wanted.items():
         session.conf.set(key, value)
     return session
@@ -136,7 +137,7 @@ def explain_task(error: BaseException, where: str, kind: str) -> FedsparkError:
     if any(sign in text for sign in ("FAILED_READ_FILE", "PATH_NOT_FOUND", "java.sql.SQL")):
         return explain(error, where, kind)
     if "CAST_INVALID_INPUT" in text:  # with the value
-        remedy = "Put what is compared with text in quotes, declare types in `schema`, or use try_cast."
+        remedy = "Put what is compared with text in quotes, declare types in `types`, or use try_cast."
         return TableError(
             f"{where}: `where` needs a number, date or truth value, and some text is none.", remedy=remedy
         )

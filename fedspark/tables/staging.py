@@ -105,6 +105,7 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, sample: float | None, chun
         features=len(layout.roles.features),
         label=layout.roles.label is not None,
         weight=layout.roles.weight is not None,
+        time=layout.roles.time is not None,
         raw_key=layout.raw_key,
         ids_come=layout.ids_come,
         chunk_rows=chunk_rows,
@@ -181,13 +182,5 @@ def _card(name: str, layout: Layout, written: Written, size: int, seconds: float
 
 
 def _column_card(column: Column, roles: Roles, count: int) -> ColumnCard:
-    role = "ignored"
-    if column in roles.ids:
-        role = "id"
-    elif column == roles.label:
-        role = "label"
-    elif column == roles.weight:
-        role = "weight"
-    elif column in roles.features:
-        role = "feature"
+    role = roles.role_of(column)
     return ColumnCard(column.name, column.type, role, None if role == "ignored" or not count else 0.0)

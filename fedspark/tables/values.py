@@ -48,7 +48,7 @@ def is_plain_text(column: Column, id_type: str) -> bool:
 
 def reads_as_key(column: Column) -> bool:
     """Whether this id alone, cast to text, is the key: integers and dates that the source holds as such."""
-    return column.kind in (Kind.INTEGER, Kind.DATE) and not column.read_as_text
+    return column.kind in (Kind.INTEGER, Kind.DATE) and column.holds is column.kind
 
 
 def _component(column: Column, id_type: str) -> Expression:
@@ -56,10 +56,16 @@ def _component(column: Column, id_type: str) -> Expression:
     if reads_as_key(column):
         return value.cast("string")
     if column.kind is Kind.INTEGER or id_type == "integer":
-        return _integer_text(value)
+        return _whole(value) if column.holds in (Kind.REAL, Kind.DECIMAL) else _integer_text(value.cast("string"))
     if column.kind is Kind.DATE:
         return value.try_cast("date").cast("string")
-    return F.arrow_udf(normalise_text, "string")(value)  # type: ignore[call-overload]
+    return F.arrow_udf(normalise_text, "string")(value.cast("string"))  # type: ignore[call-overload]
+
+
+def _whole(value: Expression) -> Expression:
+    """Decimal text of a number that is whole, and that a double holds exactly; null of another."""
+    real = value.try_cast("double")
+    return F.when((real % 1 == 0) & (F.abs(real) <= 2.0**53), real.cast("bigint").cast("string"))
 
 
 def _integer_text(text: Expression) -> Expression:
@@ -77,14 +83,60 @@ def at(column: Column) -> Expression:
 
 
 def number(raw: Expression, column: Column) -> Expression:
-    """A value as double; null where it is missing or no number. True is 1 and False is 0."""
-    if column.kind is Kind.TEXT or (column.read_as_text and column.kind not in _EXACT):
-        # Java's parser also takes 1d, 1f and 0x1p3 for numbers; the letters of NaN and Infinity may stay.
-        value = raw.try_cast("double")
-        return F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
-    if column.read_as_text:
+    """A value as double; null where it is missing or does not read as the column's type.
+
+    True is 1 and False is 0. Dates and times are days since 1970-01-01, in UTC and with a fraction.
+    """
+    if column.kind is Kind.DATE:
+        return F.unix_date(raw.try_cast("date")).cast("double")
+    if column.kind is Kind.TIMESTAMP:
+        return _days(raw, column)
+    if column.holds is Kind.TEXT:
+        return _parsed(raw, column)
+    value = raw.cast("double")
+    if column.kind is Kind.INTEGER and column.holds in (Kind.REAL, Kind.DECIMAL):
+        return F.when(value % 1 == 0, value)
+    if column.kind is Kind.BOOLEAN and column.holds is not Kind.BOOLEAN:
+        return F.when(is_label(value), value)
+    return value
+
+
+def _days(raw: Expression, column: Column) -> Expression:
+    days = F.unix_micros(raw.try_cast("timestamp")) / F.lit(86_400e6)
+    # Spark takes a time of day alone for one of today.
+    return F.when(raw.rlike(r"^\s*[+-]?\d{4}"), days) if column.holds is Kind.TEXT else days
+
+
+def _parsed(raw: Expression, column: Column) -> Expression:
+    if column.kind in _EXACT:
         return raw.try_cast(_EXACT[column.kind]).cast("double")
-    return raw.cast("double")
+    # Java's parser also takes 1d, 1f and 0x1p3 for numbers; the letters of NaN and Infinity may stay.
+    value = raw.try_cast("double")
+    return F.when(~(raw.rlike("[dDfFxX]") & is_finite(value)), value)
+
+
+def label(raw: Expression, column: Column, meanings: Sequence[tuple[str, int]]) -> Expression:
+    """A label as double; where ``meanings`` says what stands for 0 and 1, null for what it does not name.
+
+    Texts are compared without white space around them, numbers as numbers.
+    """
+    if not meanings:
+        return number(raw, column)
+    text = F.btrim(raw.cast("string"))
+    pairs = [(_is_called(text, called), F.lit(float(value))) for called, value in meanings]
+    chain = F.when(*pairs[0])
+    for pair in pairs[1:]:
+        chain = chain.when(*pair)
+    return chain
+
+
+def _is_called(text: Expression, called: str) -> Expression:
+    same = text == called.strip()
+    try:
+        value = float(called)
+    except ValueError:
+        return same
+    return same | F.coalesce(text.try_cast("double") == value, F.lit(False))
 
 
 def is_finite(value: Expression) -> Expression:

@@ -100,7 +100,7 @@ def test_csv_and_parquet_tables_have_their_own_keys(write, party_text):
         + """\
     delimiter: \\t
     encoding: ISO-8859-1
-    schema: {patient_id: string, malignant: integer, age: double}
+    types: {patient_id: string, malignant: integer, age: double}
     duplicates: drop
   visits: {kind: parquet, path: /data/visits, id: [country, number], features: [a, b], ignore: [c]}
 """
@@ -132,9 +132,18 @@ def test_an_unknown_table_is_answered_with_the_tables_there_are(write, party_tex
         ("label: malignant", "label: patient_id", "label: names column 'patient_id', which `id` names too"),
         ("label: malignant", "features: [patient_id]", "features: names column 'patient_id', which `id` names too"),
         ("label: malignant", "label: 3", "tables.patients.label: must be text"),
-        ("label: malignant", "header: false", "tables.patients.schema: is required when `header` is false"),
-        ("label: malignant", "schema: {a: string}", "id: names column 'patient_id', which `schema` does not have"),
-        ("label: malignant", "schema: {patient_id: text}", "tables.patients.schema.patient_id: must be 'string', "),
+        ("label: malignant", "header: false", "tables.patients.types: is required when `header` is false"),
+        (
+            "label: malignant",
+            "header: false\n    types: {a: string}",
+            "id: names column 'patient_id', which `types` does not have",
+        ),
+        ("label: malignant", "types: {patient_id: text}", "tables.patients.types.patient_id: must be 'string', "),
+        ("label: malignant", "label_values: {sick: 1, well: 0}", "label_values: is of no use without `label`"),
+        ("label: malignant", "label: y\n    label_values: {sick: 1, ill: 1}", "must say what stands for 0 and what"),
+        ("label: malignant", "label: y\n    label_values: {sick: 2}", "label_values.sick: must be 0 or 1"),
+        ("label: malignant", "label: y\n    weight: y", "weight: names column 'y', which `label` names too"),
+        ("label: malignant", "time: patient_id", "time: names column 'patient_id', which `id` names too"),
         ("label: malignant", "delimiter: ab", "tables.patients.delimiter: "),
         ("label: malignant", "encoding: utf8", "Did you mean 'utf-8'?"),
         ("label: malignant", "duplicates: keep", "tables.patients.duplicates: must be 'refuse' or 'drop'"),

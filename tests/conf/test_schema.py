@@ -47,7 +47,7 @@ def test_kinds_are_required_and_come_first():
         assert next(iter(steps[name]["properties"])) == "step"
     tables = party_schema()["$defs"]
     assert tables["CsvTable"]["required"] == ["kind", "id", "path"]
-    assert "schema" in tables["CsvTable"]["properties"]
+    assert "types" in tables["CsvTable"]["properties"]
     assert tables["CsvTable"]["properties"]["id"]["anyOf"] == [
         {"type": "string"},
         {"items": {"type": "string"}, "type": "array"},

@@ -20,9 +20,9 @@ def test_faults_of_rows_that_are_left_out_do_not_count(bench, refused):
     assert bench.stage(PEOPLE, where="city IS NOT NULL").rows == 3
 
 
-def test_csv_is_text_until_the_schema_says_what_it_is(bench):
-    schema = {"id": "string", "age": "integer", "city": "string"}
-    bench.stage(TEXT, schema=schema, where="age >= 10")
+def test_csv_is_text_until_the_party_file_says_what_it_is(bench):
+    types = {"id": "string", "age": "integer", "city": "string"}
+    bench.stage(TEXT, types=types, where="age >= 10")
     assert bench.snapshot()["key"] == ["b", "c"]
     bench.stage(TEXT, ignore=["city"], where="age >= '9'", training=False)
     assert bench.snapshot()["key"] == ["a"]

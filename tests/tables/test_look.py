@@ -63,11 +63,11 @@ def test_columns_of_a_partitioned_directory_are_left_to_spark(tmp_path):
     look(ParquetTable(path=str(tmp_path / "t"), id="id", features=["x", "year"]))
 
 
-def test_columns_without_a_header_come_from_the_schema(tmp_path):
+def test_columns_without_a_header_come_from_the_types(tmp_path):
     (tmp_path / "t.csv").write_text("a,1\n")
     options = {"path": str(tmp_path / "t.csv"), "id": "id", "header": False}
-    look(CsvTable(**options, schema={"id": "string", "x": "double"}))
-    assert "declares 1 columns, and the first line has 2" in refused(CsvTable(**options, schema={"id": "string"}))
+    look(CsvTable(**options, types={"id": "string", "x": "double"}))
+    assert "declares 1 columns, and the first line has 2" in refused(CsvTable(**options, types={"id": "string"}))
 
 
 def test_a_label_that_training_needs_is_missed(tmp_path):
@@ -97,7 +97,8 @@ def test_files_of_another_kind_and_empty_ones_are_refused(tmp_path):
         (pa.date32(), Kind.DATE),
         (pa.large_string(), Kind.TEXT),
         (pa.dictionary(pa.int32(), pa.string()), Kind.TEXT),
-        (pa.timestamp("us"), Kind.OTHER),
+        (pa.timestamp("us"), Kind.TIMESTAMP),
+        (pa.time64("us"), Kind.OTHER),
         (pa.binary(), Kind.OTHER),
     ],
 )

@@ -81,8 +81,8 @@ def test_missing_and_infinite_values_are_counted_per_column_at_once(refused):
 
 
 def test_a_value_that_contradicts_the_declared_type_is_refused(refused):
-    schema = {"id": "integer", "age": "integer"}
-    message = refused("id,age\n1,2.5\nseven,3\n", schema=schema)
+    types = {"id": "integer", "age": "integer"}
+    message = refused("id,age\n1,2.5\nseven,3\n", types=types)
     assert "feature column 'age' does not read as an integer in 1 row" in message
     assert "1 row with an id that is not of type integer, for example s***n (5 characters)" in message
 
@@ -163,4 +163,4 @@ def test_several_problems_come_in_one_message(refused):
 
 
 def test_a_float_id_is_refused_with_the_cast_as_remedy(refused):
-    assert "Cast it to an integer or to text" in refused({"id": [1.0, 2.0], "x": [1, 2]})
+    assert "cast it to an integer or to text" in refused({"id": [1.0, 2.0], "x": [1, 2]})

@@ -103,7 +103,11 @@ def test_types_keep_their_values_exactly():
         ("numeric", Kind.INTEGER, pa.decimal128(10, 0)),
         ("year(4)", Kind.INTEGER, pa.int64()),
         ("double(8,3)", Kind.REAL, pa.float64()),
-        ("timestamp NULL DEFAULT current_timestamp() ON UPDATE current_timestamp()", Kind.OTHER, pa.timestamp("us")),
+        (
+            "timestamp NULL DEFAULT current_timestamp() ON UPDATE current_timestamp()",
+            Kind.TIMESTAMP,
+            pa.timestamp("us"),
+        ),
         ("enum('a','b;,)') CHARACTER SET latin1 COLLATE latin1_bin", Kind.TEXT, pa.string()),
         ("longtext CHECK (json_valid(`c`))", Kind.TEXT, pa.string()),
         ("int /*!50606 STORAGE DISK */ DEFAULT NULL COMMENT 'it''s, (this)'", Kind.INTEGER, pa.int64()),

@@ -136,9 +136,9 @@ def test_quoted_fields_other_delimiters_encodings_and_a_byte_order_mark_are_read
     assert bench.keys("id,note\nJürgen,1\nAnn,2\n".encode("iso-8859-1"), encoding="iso-8859-1") == ["Ann", "Jürgen"]
 
 
-def test_a_file_without_header_takes_names_and_types_from_the_schema(bench):
-    schema = {"id": "integer", "city": "string", "age": "integer"}
-    bench.stage("007,Rome,3\n8,Oslo,4\n", header=False, schema=schema)
+def test_a_file_without_header_takes_names_and_types_from_the_party_file(bench):
+    types = {"id": "integer", "city": "string", "age": "integer"}
+    bench.stage("007,Rome,3\n8,Oslo,4\n", header=False, types=types)
     assert bench.snapshot() == {"key": ["7", "8"], "id.id": ["007", None], "x.age": [3.0, 4.0]}
 
 

@@ -12,7 +12,6 @@ from fedspark.conf.model import Text
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.urls import absolute_path
 
-ColumnType = Literal["string", "integer", "double", "decimal", "date", "timestamp", "boolean"]
 Encoding = Literal["utf-8", "us-ascii", "iso-8859-1", "utf-16", "utf-16le", "utf-16be", "utf-32"]
 
 
@@ -41,7 +40,8 @@ class FileTable(ColumnsConf):
     where: Text | None = Field(
         default=None,
         description="Which rows: an expression of Spark SQL over the table's columns, as `age >= 18`; names with other "
-        "than letters, digits and _ in backticks. Columns of CSV are text unless `schema` says otherwise. Null: all.",
+        "than letters, digits and _ in backticks. Columns of CSV are text unless `types` says otherwise, those of other "
+        "files what the file says. Null: all.",
     )
 
 
@@ -54,13 +54,11 @@ class CsvTable(FileTable):
         Field(default=",", description="The one character between fields; \\t for a tab.")
     )
     encoding: Annotated[Encoding, BeforeValidator(_lower)] = Field(default="utf-8", description="Encoding of the text.")
-    types: dict[Text, ColumnType] | None = Field(
-        default=None, alias="schema", description="Type of every column, in the file's order; null: inferred."
-    )
     on_bad_row: Literal["fail", "skip"] = Field(
         default="fail",
-        description="A line with too few or too many fields, or a quote that does not end: refuse the table, or leave "
-        "such lines out and say how many there were.",
+        description="A line with too few or too many fields, a quote that does not end, or a value that does not read "
+        "as its column's type (a missing one is another fault): refuse the table, or leave such lines out and say how "
+        "many there were.",
     )
 
 

@@ -30,7 +30,7 @@ from fedspark.conf.tables.columns import ColumnsConf
 MOST_SHARDS = 4096
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _NEVER = ("kind", "user", "password", "where")
-_COLUMNS = ("id", "label", "weight", "features", "ignore", "duplicates")
+_COLUMNS = ("id", "label", "label_values", "weight", "time", "features", "ignore", "types", "duplicates")
 
 
 def expanded(pattern: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -58,7 +58,7 @@ def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tu
     columns = _columns(server, where, conf)
     roles = resolve_roles(where, columns, conf, id_type="string", needs_features=False)
     ids = {column: id_of(column) for column in roles.ids}
-    values = {column: value_of(column) for column in (*([roles.label] if roles.label else []), *roles.features)} | ids
+    values = {column: value_of(column) for column in (*([roles.label] if roles.label else []), *roles.measured)} | ids
     wanted = sorted(values, key=lambda column: column.position)
     selection = Selection(
         _table(conf),

@@ -125,14 +125,14 @@ def id_of(column: Column) -> Value:
 
 
 def value_of(column: Column) -> Value:
-    """How a label or feature is read: as a number, or as text where it is text."""
+    """How a label, feature, weight or time is read: as a number, or as text where it is text or a date."""
     type_name, _ = bare(column.type)
     plain = _plain(column)
-    if column.kind is Kind.TEXT:
+    if column.holds in (Kind.TEXT, Kind.DATE):
         return id_of(column)
     if _SMALL.fullmatch(type_name):
         return Value(plain, plain, "double" if type_name == "UInt64" else "bigint")
-    number = plain if column.kind is Kind.REAL else f"toFloat64({plain})"
+    number = plain if column.holds is Kind.REAL else f"toFloat64({plain})"
     return Value(number, number, "double")
 
 

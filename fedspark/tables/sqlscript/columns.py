@@ -122,7 +122,7 @@ def _type(data_type: Any) -> tuple[Kind, pa.DataType]:
     if name == "DATE":
         return Kind.DATE, pa.date32()
     if name in ("DATETIME", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPLTZ"):
-        return Kind.OTHER, pa.timestamp("us")
+        return Kind.TIMESTAMP, pa.timestamp("us")
     if name in _TEXTS:
         return Kind.TEXT, pa.string()
     return Kind.OTHER, pa.null()
