@@ -17,11 +17,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from fedspark.crypto.paillier_engine import Cells
+from fedspark.crypto.paillier_engine import Cells, Factors
 from fedspark.crypto.paillier_keys import PublicKey, engine_for
 from fedspark.crypto.randomness import Stream, content_digest
-from fedspark.crypto.residues import to_residues
+from fedspark.crypto.residues import residue_rows, to_residues
 from fedspark.errors import CryptoError
+
+Plaintexts = Sequence[int] | npt.NDArray[np.int64] | npt.NDArray[np.uint8]
 
 _ASK_PEER = "Nothing was used; ask the peer to send it again."
 
@@ -66,16 +68,20 @@ class Column:
             )
         return self._derived(engine_for(self.public).add(self._cells, other._cells))
 
-    def add_plain(self, values: Sequence[int] | npt.NDArray[np.int64]) -> Derived:
+    def add_plain(self, values: Plaintexts) -> Derived:
         """[[a + m]] row by row, for integers m at this column's scale in (-n/2, n/2)."""
         self._same_rows(values, "numbers to add")
-        return self._derived(engine_for(self.public).add_plain(self._cells, to_residues(values, self.public.n)))
+        return self._derived(engine_for(self.public).add_plain(self._cells, residue_rows(values, self.public.n)))
 
     def multiply_plain(self, values: Sequence[int] | npt.NDArray[np.int64], scale: int = 0) -> Derived:
         """[[a k]] row by row, for signed integers k with ``scale`` fraction bits, which add to this column's."""
         self._same_rows(values, "factors")
-        factors = [int(value) for value in values]
-        to_residues(factors, self.public.n)
+        factors: Factors
+        if isinstance(values, np.ndarray) and np.can_cast(values.dtype, np.int64):
+            factors = values.astype(np.int64)
+        else:
+            factors = [int(value) for value in values]
+            to_residues(factors, self.public.n)
         return self._derived(engine_for(self.public).multiply_plain(self._cells, factors), scale)
 
     def total(self) -> Derived:
@@ -120,7 +126,7 @@ class Column:
                 remedy="Multiply one by a power of two.",
             )
 
-    def _same_rows(self, values: Sequence[int] | npt.NDArray[np.int64], what: str) -> None:
+    def _same_rows(self, values: Plaintexts, what: str) -> None:
         if len(values) != len(self):
             raise CryptoError(
                 f"{len(values)} {what} do not match {len(self)} ciphertexts.", remedy="Pass one for each row."
@@ -202,15 +208,13 @@ class Derived(Column):
         return cls(public, _cells(public, data), scale)
 
 
-def encrypt(
-    public: PublicKey, values: Sequence[int] | npt.NDArray[np.int64], scale: int, stream: Stream
-) -> Ciphertexts:
+def encrypt(public: PublicKey, values: Plaintexts, scale: int, stream: Stream) -> Ciphertexts:
     """Fresh encryptions (1 + m n) hs^r of signed integers in (-n/2, n/2) with ``scale`` fraction bits; sendable as
-    they are.
+    they are. Arrays are the fast way: int64[N], or uint8[N, bits / 8] of little-endian residues below n.
 
     The stream's label must contain the content (``content_digest``). Raises CryptoError for a number out of range.
     """
-    return Ciphertexts(public, engine_for(public).encrypt(to_residues(values, public.n), stream), scale)
+    return Ciphertexts(public, engine_for(public).encrypt(residue_rows(values, public.n), stream), scale)
 
 
 def _cells(public: PublicKey, data: bytes) -> Cells:

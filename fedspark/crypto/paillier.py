@@ -15,23 +15,20 @@ electronic voting", International Journal of Information Security 9 (2010), and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import gmpy2
-import numpy as np
-import numpy.typing as npt
 from gmpy2 import mpz
 
-from fedspark.crypto.ciphertexts import Ciphertexts, Column, Derived, encrypt
-from fedspark.crypto.constant_time import power_pairs
+from fedspark.crypto.ciphertexts import Ciphertexts, Column, Derived, Plaintexts, encrypt
+from fedspark.crypto.engine_choice import OwnersEngine, owner_engine
 from fedspark.crypto.moduli import check_key_bits
-from fedspark.crypto.paillier_engine import Engine, Gmpy2Engine, OwnerEngine
+from fedspark.crypto.paillier_engine import Engine, Gmpy2Engine
 from fedspark.crypto.paillier_keys import PublicKey, check_public_key, engine_for
 from fedspark.crypto.primes import ROUNDS, product_of_primes
 from fedspark.crypto.randomness import Stream
-from fedspark.crypto.residues import from_residues, to_residues
+from fedspark.crypto.residues import from_residues, residue_rows
 from fedspark.errors import CryptoError
 
 __all__ = [
@@ -91,13 +88,13 @@ class PrivateKey:
         """The key to give away."""
         return PublicKey(int(self.p * self.q))
 
-    @cached_property
-    def _engine(self) -> OwnerEngine:
-        return OwnerEngine(self.p, self.q)
+    @property
+    def _engine(self) -> OwnersEngine:
+        return owner_engine(self.p, self.q)
 
-    def encrypt(self, values: Sequence[int] | npt.NDArray[np.int64], scale: int, stream: Stream) -> Ciphertexts:
+    def encrypt(self, values: Plaintexts, scale: int, stream: Stream) -> Ciphertexts:
         """What ``encrypt(self.public, ...)`` returns, byte for byte, in less time: tables modulo p^2 and q^2."""
-        return Ciphertexts(self.public, self._engine.encrypt(to_residues(values, self.public.n), stream), scale)
+        return Ciphertexts(self.public, self._engine.encrypt(residue_rows(values, self.public.n), stream), scale)
 
     def decrypt(self, column: Ciphertexts | Derived) -> list[int]:
         """The plaintexts as signed integers in (-n/2, n/2), at ``column.scale``; by CRT with constant-time powers.
@@ -111,9 +108,8 @@ class PrivateKey:
             )
         p, q = self.p, self.q
         hp, hq, q_inverse = gmpy2.invert(-q, p), gmpy2.invert(-p, q), gmpy2.invert(q, p)
-        values = engine_for(self.public).integers(column._cells)
         residues = []
-        for a, b in power_pairs(values, (p - 1, p * p), (q - 1, q * q)):
+        for a, b in self._engine.half_powers(column._cells):
             modulo_p, modulo_q = (a - 1) // p * hp % p, (b - 1) // q * hq % q
             residues.append(modulo_q + q * ((modulo_p - modulo_q) * q_inverse % p))
         return from_residues(residues, self.public.n)

@@ -1,8 +1,8 @@
 """The arithmetic of Paillier columns: arrays of fixed-width ciphertexts in, arrays out.
 
-``Engine`` is the seam: a vector kernel takes the same arrays and gives the same bytes. ``Gmpy2Engine`` runs
-everywhere. A column is ``Cells``: uint8[N, 2 x bits / 8], one little-endian residue modulo n^2 a row. Engines check
-shapes only; what a value may be, who may receive it and whether it may be sent is decided in
+``Engine`` is the seam: ``vector.engine`` takes the same arrays and gives the same bytes, ``Gmpy2Engine`` runs
+everywhere, ``engine_choice`` decides. A column is ``Cells``: uint8[N, 2 x bits / 8], one little-endian residue modulo
+n^2 a row. Engines check shapes only; what a value may be, who may receive it and whether it may be sent is decided in
 ``fedspark.crypto.ciphertexts``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Protocol
 
 import gmpy2
@@ -18,26 +18,29 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
+from fedspark.crypto.constant_time import power_pairs
 from fedspark.crypto.fixed_base import fixed_base
 from fedspark.crypto.hashing import prefixed
 from fedspark.crypto.randomness import Stream
 from fedspark.crypto.residues import all_units, batch_inverse
 
 Cells = npt.NDArray[np.uint8]
+Plain = npt.NDArray[np.uint8]
+"""Plaintexts: uint8[N, bits / 8], one little-endian residue in [0, n) a row (``residues.residue_rows``)."""
+Factors = Sequence[int] | npt.NDArray[np.int64]
+"""Signed factors in (-n/2, n/2)."""
 
 _BLOCK = 4096  # rows that exist as Python integers at a time
 _BUCKET_BYTES = 64 << 20  # memory for the buckets of a multi-exponentiation
 
 
 class Engine(Protocol):
-    """Arithmetic modulo n^2 on columns. Residues are in [0, n); equal inputs and streams give equal bytes on every
-    engine.
-    """
+    """Arithmetic modulo n^2 on columns. Equal inputs and streams give equal bytes on every engine."""
 
     name: str
     width: int
 
-    def encrypt(self, residues: Sequence[mpz], stream: Stream) -> Cells:
+    def encrypt(self, plain: Plain, stream: Stream) -> Cells:
         """(1 + m n) hs^r row by row."""
         ...
 
@@ -53,11 +56,11 @@ class Engine(Protocol):
         """[[a + b]] row by row."""
         ...
 
-    def add_plain(self, cells: Cells, residues: Sequence[mpz]) -> Cells:
+    def add_plain(self, cells: Cells, plain: Plain) -> Cells:
         """[[a + m]] row by row."""
         ...
 
-    def multiply_plain(self, cells: Cells, factors: Sequence[int]) -> Cells:
+    def multiply_plain(self, cells: Cells, factors: Factors) -> Cells:
         """[[a k]] row by row, k signed."""
         ...
 
@@ -74,14 +77,8 @@ class Engine(Protocol):
         ...
 
     def integers(self, cells: Cells) -> Iterator[mpz]:
-        """The residues modulo n^2 one by one."""
+        """The residues of a column, or of plaintexts, one by one."""
         ...
-
-
-@lru_cache(maxsize=8)
-def engine_for_modulus(n: int) -> Engine:
-    """The fastest engine on this machine for the public modulus ``n``."""
-    return Gmpy2Engine(n)
 
 
 class Gmpy2Engine:
@@ -103,10 +100,11 @@ class Gmpy2Engine:
         x = mpz.from_bytes(expanded, "big") % self.n
         return gmpy2.powmod(-x * x % self.n, self.n, self.n2)
 
-    def encrypt(self, residues: Sequence[mpz], stream: Stream) -> Cells:
+    def encrypt(self, plain: Plain, stream: Stream) -> Cells:
         n, n2 = self.n, self.n2
-        nonces = self._short_nonces(len(residues), stream)
-        return self._column(len(residues), ((1 + m * n) * s % n2 for m, s in zip(residues, nonces, strict=True)))
+        nonces = self._short_nonces(len(plain), stream)
+        products = ((1 + m * n) * s % n2 for m, s in zip(self.integers(plain), nonces, strict=True))
+        return self._column(len(plain), products)
 
     def obfuscate(self, cells: Cells, stream: Stream) -> Cells:
         nonces = self._short_nonces(len(cells), stream)
@@ -123,12 +121,12 @@ class Gmpy2Engine:
         products = (a * b % n2 for a, b in zip(self.integers(left), self.integers(right), strict=True))
         return self._column(len(left), products)
 
-    def add_plain(self, cells: Cells, residues: Sequence[mpz]) -> Cells:
+    def add_plain(self, cells: Cells, plain: Plain) -> Cells:
         n, n2 = self.n, self.n2
-        products = (c * (1 + m * n) % n2 for c, m in zip(self.integers(cells), residues, strict=True))
+        products = (c * (1 + m * n) % n2 for c, m in zip(self.integers(cells), self.integers(plain), strict=True))
         return self._column(len(cells), products)
 
-    def multiply_plain(self, cells: Cells, factors: Sequence[int]) -> Cells:
+    def multiply_plain(self, cells: Cells, factors: Factors) -> Cells:
         return self._column(len(cells), self._powers(cells, factors))
 
     def total(self, cells: Cells) -> Cells:
@@ -136,7 +134,7 @@ class Gmpy2Engine:
 
     def linear(self, cells: Cells, matrix: npt.NDArray[np.int64], bits: int) -> Cells:
         rows, features = matrix.shape
-        window = _window(rows, bits)
+        window = bucket_window(rows, bits)
         buckets = -(-bits // window) << window
         at_once = max(1, _BUCKET_BYTES // (buckets * (self.width + 64)))
         sums: list[mpz] = []
@@ -154,7 +152,7 @@ class Gmpy2Engine:
         return None
 
     def integers(self, cells: Cells) -> Iterator[mpz]:
-        width, read = self.width, mpz.from_bytes
+        width, read = cells.shape[1], mpz.from_bytes
         for first in range(0, len(cells), _BLOCK):
             raw = cells[first : first + _BLOCK].tobytes()
             for at in range(0, len(raw), width):
@@ -178,11 +176,11 @@ class Gmpy2Engine:
     def _nonce_power(self) -> Callable[[bytes], mpz]:
         return fixed_base(self.n2, self.hs, self.nonce_bytes).power
 
-    def _powers(self, cells: Cells, factors: Sequence[int]) -> Iterator[mpz]:
+    def _powers(self, cells: Cells, factors: Factors) -> Iterator[mpz]:
         n2 = self.n2
         for first in range(0, len(cells), _BLOCK):
             block = list(self.integers(cells[first : first + _BLOCK]))
-            signed = factors[first : first + _BLOCK]
+            signed = [int(factor) for factor in factors[first : first + _BLOCK]]
             negative = [row for row, factor in enumerate(signed) if factor < 0]
             for row, inverse in zip(negative, batch_inverse(n2, [block[row] for row in negative]), strict=True):
                 block[row] = inverse
@@ -234,8 +232,14 @@ class OwnerEngine(Gmpy2Engine):
 
     def __init__(self, p: mpz, q: mpz) -> None:
         super().__init__(int(p * q))
+        self._primes = p, q
         self._p2, self._q2 = p * p, q * q
         self._p2_inverse = gmpy2.invert(self._p2, self._q2)
+
+    def half_powers(self, cells: Cells) -> Iterator[tuple[mpz, mpz]]:
+        """(c^(p-1) mod p^2, c^(q-1) mod q^2) for every row, constant-time in the exponents."""
+        p, q = self._primes
+        return power_pairs(self.integers(cells), (p - 1, self._p2), (q - 1, self._q2))
 
     def _nonce_power(self) -> Callable[[bytes], mpz]:
         p2, q2, p2_inverse = self._p2, self._q2, self._p2_inverse
@@ -249,6 +253,6 @@ class OwnerEngine(Gmpy2Engine):
         return power
 
 
-def _window(rows: int, bits: int) -> int:
+def bucket_window(rows: int, bits: int) -> int:
     """The window with the fewest products: bits/w x (rows + 2 x 2^w). A function of public sizes only."""
     return min(range(1, 13), key=lambda w: (-(-bits // w) * (rows + (2 << w)), w))

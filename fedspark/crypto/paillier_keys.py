@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import gmpy2
 
+from fedspark.crypto.engine_choice import engine_for_modulus
 from fedspark.crypto.moduli import check_key_bits, check_modulus, modulus_from_json
-from fedspark.crypto.paillier_engine import Engine, engine_for_modulus
+from fedspark.crypto.paillier_engine import Engine
 from fedspark.errors import CryptoError
 
 

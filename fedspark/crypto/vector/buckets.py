@@ -1,0 +1,121 @@
+"""prod_i c_i^(x_ij) for every column j of a matrix: Pippenger's buckets, one table to each lane.
+
+A table belongs to a column, a window of its entries' bits, and, where columns and windows are too few to fill the
+lanes, a share of the rows. As many tables as there are lanes are filled at a time, by one pass over the rows, and
+folded; they stay in the second-level cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from gmpy2 import mpz
+
+from fedspark.crypto.paillier_engine import bucket_window
+from fedspark.crypto.vector.modulus import Blocks, Modulus, aligned
+
+_STEPS = 1 << 16  # rows whose digits exist at a time
+
+
+def bucket_sums(m: Modulus, numbers: Blocks, matrix: npt.NDArray[np.int64], bits: int) -> tuple[Blocks, mpz]:
+    """prod_i c_i^(x_ij + 2^(bits-1)) for every column j of int64[N, F], and prod_i c_i; ``numbers`` uint64[N, limbs]
+    and the first result (blocks) in Montgomery form, the second as it is.
+    """
+    rows, features = matrix.shape
+    window = bucket_window(rows, bits)
+    windows = -(-bits // window)
+    shares = _shares(features * windows, m.lanes)
+    # table (share, window, column), the column running fastest
+    tables = shares * windows * features
+    weighted = np.empty((-(-tables // m.lanes) * m.lanes, m.limbs), np.uint64)
+    products = np.empty_like(weighted)
+    room = aligned(m.lanes * (1 << window) * m.limbs).reshape(m.lanes, 1 << window, m.limbs)
+    for first in range(0, tables, m.lanes):
+        places = [min(first + lane, tables - 1) for lane in range(m.lanes)]
+        room[:] = m.one[0, :, 0]
+        _fill(m, room, numbers, matrix, [_place(place, features, windows) for place in places], shares, bits, window)
+        for found, into in zip(m.fold_buckets(room), (weighted, products), strict=True):
+            into[first : first + m.lanes] = found[0].T
+    by_share = weighted[:tables].reshape(shares, windows, features, m.limbs)
+    sums = _blocks(m, by_share[0].reshape(-1, m.limbs))
+    for share in by_share[1:]:
+        m.multiply(sums, _blocks(m, share.reshape(-1, m.limbs)), sums)
+    total = mpz(1)
+    for share in range(shares):
+        value = m.integers(m.multiply(_blocks(m, products[share * windows * features :][:1]), m.plain_one))[0]
+        total = total * value % m.n
+    return _horner(m, _lines(sums)[: windows * features].reshape(windows, features, m.limbs), window), total
+
+
+def _place(place: int, features: int, windows: int) -> tuple[int, int, int]:
+    """Share, window and column of a table."""
+    rest, feature = divmod(place, features)
+    share, window = divmod(rest, windows)
+    return share, window, feature
+
+
+def _shares(tables: int, lanes: int) -> int:
+    """Shares of the rows, a power of two, that leave the fewest lanes idle; more only where that saves a fifth."""
+    best, cost = 1, -(-tables // lanes) * lanes / tables
+    for shares in (2, 4, 8):
+        idle = -(-tables * shares // lanes) * lanes / (tables * shares)
+        if shares <= lanes and idle < 0.8 * cost:
+            best, cost = shares, idle
+    return best
+
+
+def _fill(
+    m: Modulus,
+    room: Blocks,
+    numbers: Blocks,
+    matrix: npt.NDArray[np.int64],
+    places: list[tuple[int, int, int]],
+    shares: int,
+    bits: int,
+    window: int,
+) -> None:
+    """One pass over the rows for as many tables as there are lanes. Row i belongs to share i modulo ``shares``."""
+    whole = len(matrix) // shares * shares
+    for first in range(0, whole, _STEPS * shares):
+        chunk = matrix[first : min(first + _STEPS * shares, whole)]
+        digits = np.empty((len(chunk) // shares, m.lanes), np.uint16)
+        for lane, (share, at, feature) in enumerate(places):
+            digits[:, lane] = ((chunk[share::shares, feature] + (1 << (bits - 1))) >> (window * at)) & (
+                (1 << window) - 1
+            )
+        m.fill_buckets(room, numbers[first:], [share for share, _, _ in places], shares, digits)
+    for row in range(whole, len(matrix)):
+        # What is left over goes to the first shares, in turn; the other lanes multiply by one.
+        last = aligned(2 * m.limbs).reshape(2, m.limbs)
+        last[0], last[1] = numbers[row], m.one[0, :, 0]
+        digits = np.zeros((1, m.lanes), np.uint16)
+        firsts = []
+        for lane, (share, at, feature) in enumerate(places):
+            firsts.append(0 if share == row - whole else 1)
+            if share == row - whole:
+                digits[0, lane] = ((int(matrix[row, feature]) + (1 << (bits - 1))) >> (window * at)) & (
+                    (1 << window) - 1
+                )
+        m.fill_buckets(room, last, firsts, 0, digits)
+
+
+def _horner(m: Modulus, by_window: Blocks, window: int) -> Blocks:
+    """prod_w a_w^(2^(window w)) column by column."""
+    result = _blocks(m, by_window[-1])
+    for lower in by_window[-2::-1]:
+        m.square(result, window)
+        m.multiply(result, _blocks(m, lower), result)
+    return result
+
+
+def _blocks(m: Modulus, lines: Blocks) -> Blocks:
+    """uint64[N, limbs] as blocks; the last one filled with zeros."""
+    out = m.blocks(-(-len(lines) // m.lanes))
+    padded = np.zeros((len(out) * m.lanes, m.limbs), np.uint64)
+    padded[: len(lines)] = lines
+    out[:] = padded.reshape(len(out), m.lanes, m.limbs).transpose(0, 2, 1)
+    return out
+
+
+def _lines(blocks: Blocks) -> Blocks:
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(-1, blocks.shape[1])
