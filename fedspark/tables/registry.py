@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 READERS = {
     "clickhouse": "fedspark.tables.clickhouse.reader:read",
     "csv": "fedspark.tables.csv:read",
+    "hive": "fedspark.tables.hive.reader:read",
     "parquet": "fedspark.tables.parquet:read",
     "mysql": "fedspark.tables.mysql.reader:read",
     "sharded": "fedspark.tables.sharded:read",

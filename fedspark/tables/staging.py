@@ -79,7 +79,7 @@ def stage(
         raise StoreError(f"There are objects in {folder} of {store.url} already.", remedy="Stage to a new folder.")
     sink = _sink(layout, ref, folder, sample, chunk_rows, chunk_bytes)
     try:
-        written = _write(session, layout, sink)
+        written = _write(layout, sink)
         if source.settled is not None:
             source.settled(written.metrics.read)
         _check(layout, written.metrics, one_class=needs_label, constant=training)
@@ -116,12 +116,13 @@ def _sink(layout: Layout, ref: StoreRef, folder: str, sample: float | None, chun
     )
 
 
-def _write(session: SparkSession, layout: Layout, sink: Sink) -> Written:
+def _write(layout: Layout, sink: Sink) -> Written:
     """Run the job; of every partition exactly one attempt's result counts, however often Spark runs a task.
 
     A connection to the source that is lost fails the job where Spark does not run tasks again (on one machine): then
     the whole job runs again, twice at most.
     """
+    session = layout.source.frame.sparkSession  # a source may have one of its own
     if session.sparkContext.getConf().get(_BATCH) is None:
         # Spark's 10,000 rows are small batches for few columns, and larger ones than memory likes for thousands.
         row = 8 * sink.features + 32 * (1 + sink.ids)

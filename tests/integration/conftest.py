@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.servers.ceph import Ceph, ceph_programs
 from tests.integration.servers.clickhouse import ClickHouse, clickhouse_binary
+from tests.integration.servers.hive import DATABASE, HiveServer2, Metastore
 from tests.integration.servers.mariadb import MariaDB, mariadb_binary
 
 # A large package that nothing but these tests would need.
@@ -28,6 +29,27 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
     """A ClickHouse server."""
     server = ClickHouse(clickhouse_binary(), tmp_path_factory.mktemp("clickhouse"))
     server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def metastore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metastore]:
+    """A Hive metastore without tables."""
+    pytest.importorskip("pyspark")
+    server = Metastore(tmp_path_factory.mktemp("metastore"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def hiveserver2(metastore: Metastore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HiveServer2]:
+    """A server that speaks HiveServer2's protocol, with one database, and PyHive."""
+    pytest.importorskip("pyhive")
+    server = HiveServer2(tmp_path_factory.mktemp("hiveserver2"), metastore)
+    server.start()
+    server.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
     yield server
     server.stop()
 

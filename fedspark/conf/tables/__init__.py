@@ -9,11 +9,12 @@ from pydantic import Field
 from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
+from fedspark.conf.tables.hive import HiveTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
 from fedspark.conf.tables.sharded import ShardedTable
 from fedspark.conf.tables.sinks import SinkConf
 
-AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | MysqlTable | ClickHouseTable | ShardedTable
+AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | HiveTable | MysqlTable | ClickHouseTable | ShardedTable
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
 TABLE_KINDS: dict[str, type[AnyTable]] = {
@@ -21,6 +22,7 @@ TABLE_KINDS: dict[str, type[AnyTable]] = {
     "parquet": ParquetTable,
     "orc": OrcTable,
     "sqlscript": SqlScriptTable,
+    "hive": HiveTable,
     "mysql": MysqlTable,
     "clickhouse": ClickHouseTable,
     "sharded": ShardedTable,
@@ -41,6 +43,7 @@ __all__ = [
     "ColumnsConf",
     "CsvTable",
     "FileTable",
+    "HiveTable",
     "MysqlSink",
     "MysqlTable",
     "OneSink",
