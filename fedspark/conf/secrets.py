@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fedspark.errors import ConfigError
@@ -62,6 +62,35 @@ def resolve_settings(settings: Mapping[str, str], base: Path | str) -> dict[str,
         key: resolve(value, base).decode() if is_reference(value) and _is_secret(key, value) else value
         for key, value in settings.items()
     }
+
+
+def hide_from_java_log(values: Collection[str]) -> None:
+    """Write *** for these secrets in what py4j logs at level DEBUG: all that goes to Java, and all that comes back.
+
+    To be called before one of them is handed to Spark.
+    """
+    # py4j sends a text on one line, and logs it so.
+    escaped = {value.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n") for value in values}
+    _HIDDEN.values |= {*values, *escaped} - {""}
+    for name in _JAVA_LOGGERS:
+        logging.getLogger(name).addFilter(_HIDDEN)  # once, however often
+
+
+class _Hidden(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for value in sorted(self.values, key=len, reverse=True):
+            text = text.replace(value, MASK)
+        record.msg, record.args = text, ()
+        return True
+
+
+_HIDDEN = _Hidden()
+_JAVA_LOGGERS = ("py4j.clientserver", "py4j.java_gateway")
 
 
 def _is_secret(key: str, value: str) -> bool:

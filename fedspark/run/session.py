@@ -6,11 +6,12 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedspark.conf import PartyConf
-from fedspark.conf.secrets import resolve_settings
+from fedspark.conf.secrets import hide_from_java_log, is_secret_key, resolve_settings
 from fedspark.errors import ConfigError, StoreError
 from fedspark.run.workspace import Workspace
 
@@ -35,9 +36,11 @@ _LOCAL_DEFAULTS = {
 _ALWAYS = {"spark.sql.caseSensitive": "true"}
 
 # Unless the party file says otherwise. Spark's own pattern lets keys of storage accounts into event logs.
-_REDACTED = {
-    "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|account[.]?key|private[.]?key|credential|sas"
-}
+_REDACTED = "spark.redaction.regex"
+_REDACTED_KEYS = "(?i)secret|password|token|access[.]?key|account[.]?key|private[.]?key|credential|sas"
+
+# What Java must know when it starts. Of other settings, secret ones come later: pyspark puts these on a command line.
+_AT_START = re.compile(r"spark\.(driver|jars|submit|files|archives|pyspark)\b")
 
 # Part tasks carry keys of the run in their closures: on a cluster these must not cross the network in clear.
 _CLUSTER_REQUIRED = {
@@ -55,7 +58,11 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_pyspark()
     from pyspark.sql import SparkSession
 
-    settings = _REDACTED | resolve_settings(conf.spark.conf, conf.directory) | _ALWAYS
+    settings = {_REDACTED: _REDACTED_KEYS} | resolve_settings(conf.spark.conf, conf.directory)
+    resolved = {key: value for key, value in settings.items() if value != conf.spark.conf.get(key, value)}
+    settings[_REDACTED] = "|".join([settings[_REDACTED], *(f"^{re.escape(key)}$" for key in resolved)])
+    settings |= _ALWAYS
+    hide_from_java_log(resolved.values())
     under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(name)
     if not under_spark_submit:
@@ -70,6 +77,10 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     for key, value in settings.items():
         builder = builder.config(key, value)
     try:
+        if resolved and not under_spark_submit:
+            _start_java(
+                {"spark.master": conf.spark.master, "spark.app.name": name} | _without_secrets(settings, resolved)
+            )
         session = builder.getOrCreate()
     except Exception as error:
         raise StoreError(
@@ -79,6 +90,20 @@ def start_session(conf: PartyConf, name: str) -> SparkSession:
     _check_cluster(session)
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def _without_secrets(settings: Mapping[str, str], resolved: Collection[str]) -> dict[str, str]:
+    def shown(key: str) -> bool:
+        return key not in resolved or (_AT_START.match(key) is not None and not is_secret_key(key))
+
+    return {key: value for key, value in settings.items() if shown(key)}
+
+
+def _start_java(settings: Mapping[str, str]) -> None:
+    """Start the JVM of this process, unless it runs already: with these settings on its command line."""
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll([*settings.items()]))
 
 
 def _quiet_log() -> str:

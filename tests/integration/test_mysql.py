@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -303,49 +301,6 @@ def test_a_column_that_goes_while_the_table_is_read_is_told(
     with pytest.raises(TableError, match=r"the server refused the query: .*Unknown column 'bmi'.*load it again"):
         bench.stage_conf(MysqlTable(**mariadb.conf(table=people, id="id", slices=2)))
     assert not bench.files()
-
-
-WITH_HISTORY = """
-import sys, urllib.request
-from pathlib import Path
-from pyspark.sql import SparkSession
-from fedspark.conf.tables import MysqlTable
-from fedspark.exchange.store import StoreRef
-from fedspark.tables.staging import stage
-
-conf, directory = MysqlTable.model_validate_json(sys.argv[1]), Path(sys.argv[2])
-settings = {
-    "spark.ui.enabled": "true", "spark.ui.port": "0", "spark.eventLog.enabled": "true",
-    "spark.eventLog.compress": "false", "spark.eventLog.dir": str(directory), "spark.driver.host": "127.0.0.1",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-}
-builder = SparkSession.builder.master("local[1]")
-for key, value in settings.items():
-    builder = builder.config(key, value)
-spark = builder.getOrCreate()
-ref = StoreRef((directory / "store").as_uri())
-print(stage(spark, "people", conf, directory, id_type="string", ref=ref, folder="t")[0].rows, "rows")
-web = spark.sparkContext.uiWebUrl
-rest = f"/api/v1/applications/{spark.sparkContext.applicationId}"
-paths = ["/environment/", "/SQL/execution/?id=0", "/SQL/execution/?id=1", f"{rest}/sql?details=true"]
-for number, path in enumerate(paths):
-    (directory / f"page-{number}").write_bytes(urllib.request.urlopen(web + path).read())
-spark.stop()
-"""
-
-
-@pytest.mark.slow
-def test_the_password_is_on_no_page_of_sparks_and_in_no_event_log(
-    mariadb: MariaDB, people: str, tmp_path: Path
-) -> None:
-    conf = MysqlTable(**mariadb.conf(table=people, id="id", slices=2))
-    command = [sys.executable, "-c", WITH_HISTORY, conf.model_dump_json(), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-    assert "2000 rows" in done.stdout, done.stderr
-    texts = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert sum(b"JDBCRelation" in text for text in texts.values()) >= 3  # event log, page and answer of the last job
-    assert [name for name, text in texts.items() if PASSWORD.encode() in text] == []
-    assert PASSWORD not in done.stdout + done.stderr
 
 
 class Killer(threading.Thread):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,6 +65,7 @@ class FakeBuilder:
 
     def __init__(self, settings: dict[str, str], error: Exception | None = None) -> None:
         self.settings, self.error = settings, error
+        self.started: list[dict[str, str]] = []
 
     def __call__(self, **_: Any) -> FakeBuilder:
         return self
@@ -102,6 +105,7 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuilder]:
     monkeypatch.setattr(sql.SparkSession, "builder", fake)
     monkeypatch.delenv("PYSPARK_PYTHON", raising=False)
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    monkeypatch.setattr(session, "_start_java", fake.started.append)
     yield fake
     os.environ.pop("PYSPARK_PYTHON", None)  # setdefault made it; monkeypatch brings back what was there before
 
@@ -215,6 +219,43 @@ def test_a_secret_setting_is_looked_up_only_when_the_session_starts(builder, mon
     assert "hush" not in repr(conf)
     start_session(conf, "test")
     assert builder.settings["spark.authenticate.secret"] == "hush"
+
+
+def test_secrets_are_kept_from_the_command_line_of_java(builder, monkeypatch):
+    monkeypatch.setenv("WORD", "hush")
+    start_session(party(hadoop_fs_s3a_secret_key="env:WORD", my_word="env:WORD", driver_memory="env:WORD"), "test")
+    (started,) = builder.started
+    assert (started["spark.master"], started["spark.app.name"]) == ("local[1]", "test")
+    assert [key for key, value in started.items() if "hush" in value] == ["spark.driver.memory"]  # Java needs it
+    assert builder.settings["spark.hadoop.fs.s3a.secret.key"] == builder.settings["spark.my.word"] == "hush"
+
+
+def test_java_is_left_to_spark_where_there_is_no_secret_and_to_spark_submit(builder, monkeypatch):
+    start_session(party(), "test")
+    monkeypatch.setenv("WORD", "hush")
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    builder.settings.update(ENCRYPTED)
+    start_session(party(my_word="env:WORD"), "test")
+    assert builder.started == []
+
+
+def test_settings_given_by_reference_are_redacted_whatever_they_are_called(builder, monkeypatch):
+    monkeypatch.setenv("WORD", "hush")
+    start_session(party(my_word="env:WORD", redaction_regex="(?i)own"), "test")
+    shown = re.compile(builder.settings["spark.redaction.regex"])
+    assert shown.search("spark.OWN.thing")
+    assert shown.search("spark.my.word")
+    assert not shown.search("spark.my.words")
+
+
+def test_what_goes_to_java_is_logged_without_secrets(builder, monkeypatch, caplog):
+    monkeypatch.setenv("WORD", "two\nlines\\hush")
+    start_session(party(my_word="env:WORD"), "test")
+    caplog.set_level(logging.DEBUG)
+    for name in ("py4j.clientserver", "py4j.java_gateway"):
+        logging.getLogger(name).debug("Command to send: %s", "c\no1\nsset\nstwo\\nlines\\\\hush\n")
+    assert "hush" not in caplog.text
+    assert caplog.text.count("s***") == 2
 
 
 def test_a_java_that_does_not_start_is_told_in_one_line_with_the_remedy(builder):

@@ -8,18 +8,16 @@ URL is therefore made here, and the answer to a known question looked at before 
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
 
-from fedspark.conf.secrets import resolve
+from fedspark.conf.secrets import hide_from_java_log, resolve
 from fedspark.conf.tables.mysql import MysqlTable
 from fedspark.errors import ConfigError, StoreError, TableError
 from fedspark.tables.mysql.server import CONNECT_SECONDS, Server, ServerColumn, full_name, quoted
@@ -37,9 +35,12 @@ FETCHED_ROWS = 10_000
 _ONE_SLICE = 50_000
 _SLICE_ROWS = 1_000_000
 _MOST_SLICES = 256
+_TALKATIVE = "org.apache.spark.sql.execution.datasources.jdbc.connection.BasicConnectionProvider"
 _PROBE = "right"
 _SLICE = "fedspark_slice"
 _BOUND = 2**63 - 1
+
+Reading = tuple[str, Kind, bool]
 
 _answered: set[tuple[str, str]] = set()
 
@@ -64,8 +65,17 @@ class Slicing:
         return {"partitionColumn": _SLICE, **{key: str(value) for key, value in bounds.items()}}
 
 
-def read(spark: SparkSession, name: str, conf: MysqlTable, directory: Path) -> Source:
-    """The table ``name`` of a party file in ``directory``: TableError or StoreError when it cannot be opened."""
+def read(
+    spark: SparkSession,
+    name: str,
+    conf: MysqlTable,
+    directory: Path,
+    reading_of: Callable[[ServerColumn], Reading | None] = ServerColumn.reading,
+) -> Source:
+    """The table ``name`` of a party file in ``directory``: TableError or StoreError when it cannot be opened.
+
+    ``reading_of`` says how a column is selected, what it can be used for, and whether it comes as text.
+    """
     where = f"Table {name!r} ({conf.host}:{conf.port}, {conf.database}.{conf.table})"
     server = Server(where, conf, directory)
     with server:
@@ -74,11 +84,12 @@ def read(spark: SparkSession, name: str, conf: MysqlTable, directory: Path) -> S
         count, low, high = _extent(server, conf, by)
     wanted = conf.slices or slices_for(count, spark.sparkContext.defaultParallelism)
     slicing = _ranges(by, low, high, wanted) if by else _hashes(conf, found, wanted)
-    columns = tuple(_column(position, column) for position, column in enumerate(found))
+    readings = [reading_of(column) for column in found]
+    columns = tuple(_column(*both) for both in zip(range(len(found)), found, readings, strict=True))
     _find_driver(spark, where, conf)
     with reading(where, KIND):
         _check_quoting(spark, where, conf, directory)
-        frame = _frame(spark, conf, directory, found, slicing)
+        frame = _frame(spark, conf, directory, readings, slicing)
     settled = _settled(server, conf, count) if slicing.count > 1 else None  # one statement sees one moment
     return Source(where, KIND, frame, columns, rows=count, lost=was_lost, settled=settled)
 
@@ -90,18 +101,18 @@ def slices_for(rows: int, parallelism: int) -> int:
     return min(_MOST_SLICES, max(parallelism, -(-rows // _SLICE_ROWS)))
 
 
-def _column(position: int, column: ServerColumn) -> Column:
-    _, kind, as_text = column.reading() or ("", Kind.OTHER, False)
+def _column(position: int, column: ServerColumn, reading: Reading | None) -> Column:
+    _, kind, as_text = reading or ("", Kind.OTHER, False)
     shown = column.base if column.base in ("enum", "set") else column.type
     return Column(position, column.name, shown, kind, read_as_text=as_text)
 
 
 def _frame(
-    spark: SparkSession, conf: MysqlTable, directory: Path, found: list[ServerColumn], slicing: Slicing
+    spark: SparkSession, conf: MysqlTable, directory: Path, columns: list[Reading | None], slicing: Slicing
 ) -> DataFrame:
     from pyspark.sql import functions
 
-    readings = {f"c{position}": column.reading() for position, column in enumerate(found)}
+    readings = {f"c{position}": reading for position, reading in enumerate(columns)}
     selected = [f"{reading[0]} AS {name}" for name, reading in readings.items() if reading is not None]
     # On a line of its own: a comment at the end of the condition must not hide the parenthesis.
     condition = f" WHERE ({conf.where}\n)" if conf.where else ""
@@ -128,6 +139,7 @@ def _properties(conf: MysqlTable, directory: Path) -> dict[str, str]:
         "connectTimeout": str(CONNECT_SECONDS * 1000),
         "tcpKeepAlive": "true",
         "allowLocalInfile": "false",
+        "sessionVariables": "time_zone='+00:00'",  # in which TIMESTAMP becomes text, without an hour that comes twice
     }
     if conf.ca:
         certificate = _certificate(conf.ca)
@@ -225,30 +237,6 @@ def _has_driver(spark: SparkSession) -> bool:
     return True
 
 
-class _Hush(logging.Filter):
-    """Keeps what a thread sends to Java out of the log: at level DEBUG py4j writes arguments there, passwords too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(self.threads, "hushed", False)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        for name in ("py4j.clientserver", "py4j.java_gateway"):
-            logging.getLogger(name).addFilter(self)  # once, whatever was added before
-        self.threads.hushed = True
-        try:
-            yield
-        finally:
-            self.threads.hushed = False
-
-
-_hushed = _Hush()
-
-
 def _jdbc(spark: SparkSession, conf: MysqlTable, query: str, base: Path, slices: dict[str, str]) -> DataFrame:
     """The rows of a query; the password is resolved here and kept nowhere.
 
@@ -256,8 +244,17 @@ def _jdbc(spark: SparkSession, conf: MysqlTable, query: str, base: Path, slices:
     and with them the wish for encryption.
     """
     options = {"url": url(conf), "dbtable": query, **slices, **_properties(conf, base)}
-    with _hushed():
-        return spark.read.format("jdbc").options(**options).load()
+    hide_from_java_log([options["password"]])
+    _silence(spark)
+    return spark.read.format("jdbc").options(**options).load()
+
+
+def _silence(spark: SparkSession) -> None:
+    """Keep Spark from logging the password: its class that connects does so at level DEBUG. Executors have own logs."""
+    java: Any = spark._jvm
+    with suppress(Py4JError, TypeError):  # another system of logs than Spark's own
+        logging = java.org.apache.logging.log4j
+        logging.core.config.Configurator.setLevel(_TALKATIVE, logging.Level.INFO)
 
 
 def _check_quoting(spark: SparkSession, where: str, conf: MysqlTable, directory: Path) -> None:
