@@ -197,6 +197,12 @@ def _one_step(step: Mapping[str, Any], seen: _Seen) -> Iterator[Finding]:
     if kind == "train" and isinstance(table, str) and table in seen.tables:
         rule = "is not intersected by an earlier psi step; intersected so far"
         yield from _known(("table",), table, seen.aligned, rule)
+    earlier = as_mapping(step.get("warm_start"))
+    if kind == "train" and step.get("warm_start") is not None and earlier.get("run") is None:
+        model = earlier.get("step", "train")
+        if isinstance(model, str):
+            rule = "is no earlier train step; train steps so far"
+            yield from _known(("warm_start", "step"), model, seen.models, rule)
     if kind == "train" and isinstance(_name_of(step), str):
         seen.models.append(_name_of(step))
     if step.get("model_pipeline") is not None and step.get("model_run") is None:

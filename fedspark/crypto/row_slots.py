@@ -27,7 +27,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from gmpy2 import mpz
 
 from fedspark.crypto.ciphertexts import Ciphertexts, Column, Derived, encrypt
 from fedspark.crypto.paillier_keys import PublicKey
@@ -92,24 +91,22 @@ class RowSlots:
 
     # ---- values into slots -------------------------------------------------------------------------------------------
 
-    def plaintexts(self, values: Int64s, offset: int = 0) -> list[mpz]:
-        """P_t of v + ``offset`` for int64[N] values, one integer per ciphertext; CryptoError unless every v + offset
-        lies in [0, 2^value_bits).
+    def plaintexts(self, values: Int64s, offset: int = 0) -> npt.NDArray[np.uint8]:
+        """P_t of v + ``offset`` for int64[N] values, uint8[ceil(N / m), key_bits / 8]: one little-endian integer a row.
 
-        Built as bytes by numpy, so that no row becomes a Python integer. Padding is 0 + offset.
+        Made by numpy, without one Python integer a row or ciphertext. Padding is 0 + offset. CryptoError unless every
+        v + offset lies in [0, 2^value_bits).
         """
         shifted = self._shifted(values, offset)
         count, slots = self.ciphertexts(len(shifted)), self.slots
         padded = np.full(count * slots, offset, dtype=np.uint64)
         padded[: len(shifted)] = shifted
-        size = slots * self.slot_bits // 8 + 9
-        raw = np.zeros((count, size), np.uint8)
+        raw = np.zeros((count, self.key_bits // 8), np.uint8)
         for slot, column in enumerate(padded.reshape(count, slots).T):
             at, shift = divmod(slot * self.slot_bits, 8)
             # A value and its shift fit one word, and no two values share a bit.
             raw[:, at : at + 8] |= (column << np.uint64(shift)).astype("<u8").view(np.uint8).reshape(-1, 8)
-        data = raw.tobytes()
-        return [mpz.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+        return raw
 
     def _shifted(self, values: Int64s, offset: int) -> npt.NDArray[np.int64]:
         if self.value_bits > _WORD_BITS or not 0 <= offset < 1 << self.value_bits:

@@ -13,6 +13,7 @@ from fedspark.reports.step_records import coefficients_chart, coefficients_table
 from fedspark.run import Run
 
 MODELS = {"vertical_lr": "fedspark.models.vertical_lr"}
+_TEXT = "Weights are for standardised features; this party knows its own ones only."
 
 
 def run_step(run: Run, options: TrainOptions) -> None:
@@ -40,6 +41,11 @@ def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
     facts: dict[str, Any] = {"rounds": trained.rounds, "stopped because": trained.stop, "l2": options.l2}
     if trained.part is not None:
         facts |= {"training rows": trained.part.rows, "own features": len(trained.part.features)}
+    if options.class_weight != "none":
+        facts["class weight"] = options.class_weight
+    if options.warm_start is not None:
+        facts["started from"] = " ".join(filter(None, vars(options.warm_start).values()))
+    if trained.part is not None:
         weights = {feature.name: feature.weight for feature in trained.part.features}
         charts.append(coefficients_chart(weights))
         tables.append(coefficients_table(feature.model_dump() for feature in trained.part.features))
@@ -49,7 +55,7 @@ def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
         "step": options.name,
         "kind": options.model,
         "title": "Training",
-        "text": "Weights are for standardised features; this party knows its own ones only.",
+        "text": "\n\n".join([_TEXT, *(f"Warning. {warning}" for warning in trained.warnings)]),
         "facts": facts,
         "charts": charts,
         "tables": tables,

@@ -163,7 +163,9 @@ def test_plaintexts_are_the_shifted_rows_side_by_side() -> None:
     for slot_bits in (104, 103, 100):
         layout = RowSlots(2048, 8, 40, 16, 3, slot_bits)
         values = [5, -(2**39), 2**39 - 1, 7]
-        first, second = layout.plaintexts(np.array(values), 2**39)
+        rows = layout.plaintexts(np.array(values), 2**39)
+        assert rows.shape == (2, 256)
+        first, second = (int.from_bytes(row.tobytes(), "little") for row in rows)
         assert first == sum((v + 2**39) << (slot_bits * r) for r, v in enumerate(values[:3]))
         assert second == (7 + 2**39) + (2**39 << slot_bits) + (2**39 << 2 * slot_bits)
 

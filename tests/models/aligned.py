@@ -25,11 +25,12 @@ STEPS = ({"step": "load", "tables": ["people"]}, {"step": "psi", "table": "peopl
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """``features[party]`` float64[N, F_party] and ``label`` float64[N] of the same N people."""
+    """``features[party]`` float64[N, F_party], ``label`` and perhaps ``weight`` float64[N] of the same N people."""
 
     features: dict[str, Floats]
     label: Floats
     names: dict[str, list[str]] = field(default_factory=dict)
+    weight: Floats | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -99,19 +100,25 @@ def _table(
     }
     if label:
         columns["label"] = table.label
+        columns |= {} if table.weight is None else {"weight": table.weight}
     for index, name in enumerate(table.columns(party)):
         columns[f"x.{name}"] = x[:, index]
     return pa.table(columns)
 
 
-def pooled_optimum(table: People, share: float, l2: float) -> tuple[dict[str, Floats], float]:
-    """Weights of every party and the intercept that minimise the Taylor loss over the training rows, by plain numpy."""
+def pooled_optimum(
+    table: People, share: float, l2: float, weight: Floats | None = None
+) -> tuple[dict[str, Floats], float]:
+    """Weights of every party and the intercept that minimise the Taylor loss over the training rows, by plain numpy;
+    with ``weight`` float64[N] its weighted mean.
+    """
     training = table.training(share)
+    omega = np.ones(training.sum()) if weight is None else weight[training] / weight[training].mean()
     x = np.column_stack(list(table.features.values()))[training]
     x = np.column_stack([(x - x.mean(axis=0)) / x.std(axis=0), np.ones(len(x))])
     y = 2 * table.label[training] - 1
     penalty = np.diag([l2] * (x.shape[1] - 1) + [0.0])
-    w = np.linalg.solve(x.T @ x / (4 * len(x)) + penalty, x.T @ y / (2 * len(x)))
+    w = np.linalg.solve((x.T * omega) @ x / (4 * len(x)) + penalty, x.T @ (omega * y) / (2 * len(x)))
     weights, start = {}, 0
     for party, features in table.features.items():
         weights[party] = w[start : start + features.shape[1]]

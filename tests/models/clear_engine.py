@@ -28,8 +28,8 @@ class ClearEngine:
         self.n = int(n)
         self.width = self.n.bit_length() // 4
 
-    def encrypt(self, residues: Sequence[int], stream: Stream) -> Cells:
-        return self._column(residues)
+    def encrypt(self, plain: Cells, stream: Stream) -> Cells:
+        return self._column(list(self.integers(plain)))
 
     def obfuscate(self, cells: Cells, stream: Stream) -> Cells:
         return cells
@@ -40,8 +40,8 @@ class ClearEngine:
     def add(self, left: Cells, right: Cells) -> Cells:
         return self._column([a + b for a, b in zip(self.integers(left), self.integers(right), strict=True)])
 
-    def add_plain(self, cells: Cells, residues: Sequence[int]) -> Cells:
-        return self._column([a + int(b) for a, b in zip(self.integers(cells), residues, strict=True)])
+    def add_plain(self, cells: Cells, plain: Cells) -> Cells:
+        return self.add(cells, plain)
 
     def multiply_plain(self, cells: Cells, factors: Sequence[int]) -> Cells:
         return self._column([a * int(b) for a, b in zip(self.integers(cells), factors, strict=True)])

@@ -17,6 +17,7 @@ from fedspark.exchange.columns import pack_values
 from fedspark.exchange.mailbox import Address, Mailbox
 from fedspark.models import artifact
 from fedspark.models.vertical_lr import Trained, train
+from fedspark.models.vertical_lr.encoding import Encoding
 from fedspark.models.vertical_lr.gradients import PRODUCTS
 from fedspark.models.vertical_lr.tasks import from_message
 from fedspark.psi.align import Alignment
@@ -90,13 +91,13 @@ def test_weights_are_those_of_the_pooled_optimum(played: Played) -> None:
     for party, expected in weights.items():
         part = played.results[party].part
         assert part is not None
-        np.testing.assert_allclose([feature.weight for feature in part.features], expected, atol=1e-5)
+        np.testing.assert_allclose([feature.weight for feature in part.features], expected, atol=5e-5)
         np.testing.assert_allclose(
-            [feature.weight_raw * feature.scale for feature in part.features], expected, atol=1e-5
+            [feature.weight_raw * feature.scale for feature in part.features], expected, atol=5e-5
         )
     guest = played.results["guest"].part
     assert guest is not None
-    assert guest.intercept == pytest.approx(intercept, abs=1e-5)
+    assert guest.intercept == pytest.approx(intercept, abs=5e-5)
 
 
 def test_all_parties_stop_in_the_same_round_for_the_same_reason(played: Played) -> None:
@@ -116,7 +117,7 @@ def test_the_loss_falls_from_ln_2_to_that_of_the_pooled_optimum(played: Played) 
     )
     y = 2 * played.table.label[training] - 1
     penalty = TRAIN["l2"] / 2 * sum(float(w @ w) for w in weights.values())
-    assert losses[-1] == pytest.approx(float(np.mean(np.log(2) - y * z / 2 + z**2 / 8)) + penalty, abs=1e-6)
+    assert losses[-1] == pytest.approx(float(np.mean(np.log(2) - y * z / 2 + z**2 / 8)) + penalty, abs=1e-5)
 
 
 def test_hosts_are_not_told_the_loss(played: Played) -> None:
@@ -129,13 +130,15 @@ def test_the_arbiter_reads_masks_where_the_gradient_is(played: Played) -> None:
     host = played.federation.roster.hosts[0].name
     run = played.run(host)
     arbiter = run.roster["arbiter"]
-    residues = [
+    opened = [
         int(text, 16)
         for number in range(played.results[host].rounds)
         for text in run.receive("opened", arbiter, round=number).json()["opened"]
     ]
-    assert len(set(residues)) == len(residues)
-    assert all(residue.bit_length() > 2048 - 40 for residue in residues)
+    layout = Encoding.agree(2048, 45, len(played.table.features)).layout
+    assert layout.slots > 5
+    assert len(set(opened)) == len(opened) > 10
+    assert all(layout.slot_bits - 40 < slot.bit_length() <= layout.slot_bits for slot in opened)
 
 
 def test_the_arbiter_cannot_open_the_products_of_one_party(played: Played) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedspark.models.vertical_lr.maths import X_FRACTION
+from fedspark.models.vertical_lr.encoding import X_MOST
 from tests.parity import clear
 from tests.parity.pooled import Floats, Standardised, optimum, ridge
 
@@ -26,7 +26,8 @@ def problem(columns: int, closeness: float, rows: int, seed: int) -> Standardise
     x = causes @ random.normal(size=(2, columns)) + 10.0**-closeness * random.normal(size=(rows, columns))
     y = np.where(x[:, 0] + random.normal(size=rows) > 0, 1.0, -1.0)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    return Standardised(np.rint(x * 2.0**X_FRACTION) / 2.0**X_FRACTION, y, np.zeros(columns), np.ones(columns))
+    unit = np.abs(x).max(axis=0) / X_MOST
+    return Standardised(np.rint(x / unit) * unit, y, np.zeros(columns), np.ones(columns))
 
 
 def objective(data: Standardised, weights: Floats, l2: float) -> float:
@@ -47,5 +48,5 @@ def test_columns_that_nearly_repeat_each_other_end_at_the_pooled_optimum(
     assert objective(data, found.weights, l2) - objective(data, best, l2) <= 1e-10
     np.testing.assert_allclose(found.weights, best, rtol=0, atol=1e-3)
     losses = [decision.loss for decision in found.history]
-    assert np.diff(losses).max() <= 1e-9
+    assert np.diff(losses).max() <= 1e-7  # scores are rounded, and the loss is that of rounded scores
     assert abs(losses[-1] - objective(data, found.weights, l2)) <= 1e-7

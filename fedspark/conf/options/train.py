@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
-from fedspark.conf.model import KeyBits, Model, Name, Text
+from fedspark.conf.model import Finding, KeyBits, Label, Model, Name, Text
+
+
+class WarmStart(Model):
+    """An earlier model whose weights training starts with; columns it does not have start at 0."""
+
+    step: Name = Field(default="train", description="Name of the train step that made it.")
+    run: Label | None = Field(default=None, description="Name of the run of that step; without it, this run.")
+    pipeline: Name | None = Field(
+        default=None, description="Pipeline of that run, of the same project; without it, this pipeline."
+    )
+
+    @classmethod
+    def findings(cls, data: Mapping[str, Any]) -> Iterable[Finding]:
+        if data.get("pipeline") is not None and data.get("run") is None:
+            yield Finding(("run",), "is required with pipeline: the run of that pipeline that trained the model")
 
 
 class TrainOptions(Model):
@@ -23,8 +39,15 @@ class TrainOptions(Model):
     tolerance: float = Field(
         default=1e-11,
         gt=0,
-        description="Stop when the loss falls by less; with several hosts, when the update's squared norm is less.",
+        description="Stop when the loss falls by less; with several hosts or weights, when the update's squared norm "
+        "is less.",
     )
+    class_weight: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: both classes weigh the same in all. As with a weight column, every row then has a "
+        "ciphertext of its own, and a round takes about five times as long.",
+    )
+    warm_start: WarmStart | None = Field(default=None, description="Earlier model to start from; without it, zeros.")
     key_bits: KeyBits = Field(default=2048, description="Size of the arbiter's Paillier key in bits.")
     validation: float = Field(
         default=0.3, gt=0, lt=1, description="Share of the people held out for validation, chosen by a hash of the id."

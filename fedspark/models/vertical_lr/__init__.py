@@ -4,6 +4,7 @@
 ``tasks`` the work on one part, ``protocol`` who says what to whom.
 """
 
-from fedspark.models.vertical_lr.protocol import Trained, train
+from fedspark.models.vertical_lr.protocol import train
+from fedspark.models.vertical_lr.side import Trained
 
 __all__ = ["Trained", "train"]

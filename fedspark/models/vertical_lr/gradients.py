@@ -1,12 +1,16 @@
 """Preconditioned conjugate gradients, split into what a data party keeps and what the arbiter decides.
 
-J is quadratic, so one gradient at a trial point says everything about a direction: with v = w + p,
-H p = g(v) - g(w) = g(v) + r, where r = -g(w) is the residual. Each party holds its own slices of w, r, z = M^-1 r and
+J is quadratic, so one gradient at a trial point says everything about a direction: with v = w + c p,
+c H p = g(v) - g(w) = g(v) + r, where r = -g(w) is the residual. Each party holds its own slices of w, r, z = M^-1 r and
 p, M being the block diagonal of the parties' own Hessian blocks. The arbiter gets sums over parties of a few products
 and returns the two numbers that everybody needs:
 
     alpha = r'p / p'Hp            (exact minimum along p)
     beta  = -z+'Hp / p'Hp         (the new direction is conjugate to p; z+ = z - alpha M^-1 H p)
+
+Directions get shorter from round to round, rounding errors of scores do not: so c, the ``reach``, is the power of two
+that makes c p about as long as the first direction was, and H p stays as exact as in the first round. It follows from
+the betas: in the norm of M, |p+|^2 = rho+ + beta^2 |p|^2 with rho+ = beta rho, where rho = r'z.
 
 Hestenes and Stiefel 1952; block preconditioner: Concus, Golub and O'Leary 1976. With two parties, exact arithmetic ends
 after at most twice the smaller number of columns, plus one, whatever the rows.
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,34 +34,62 @@ PRODUCTS = ("residual_p", "p_hessian_p", "z_hessian_p", "hessian_p_z", "p_p", "p
 STOPS = ("", "converged", "optimum", "max_rounds")
 START_LOSS = math.log(2.0)
 _CONSISTENT = 1e-6
+_MOST_REACH = 40
+
+
+_SLICES = ("w", "r", "z", "p")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """rho = r'z and |p|^2 in the norm of M, both relative to those of the first direction."""
+
+    rho: float = 1.0
+    direction: float = 1.0
+
+    @property
+    def reach(self) -> float:
+        """c: a power of two."""
+        return 2.0 ** min(max(math.floor(-math.log2(self.direction) / 2), -_MOST_REACH), _MOST_REACH)
+
+    def after(self, beta: float) -> Lengths:
+        """Of the next direction. Without a beta a new series begins, of which nothing is known."""
+        rho = abs(beta) * self.rho
+        direction = rho + beta * beta * self.direction
+        return Lengths(rho, direction) if direction > 0.0 else Lengths()
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """One party's slices between rounds, float64[F] each: weights w, residual r = -gradient, z = M^-1 r, next p."""
+    """One party's slices between rounds, float64[F] each: weights w, residual r = -gradient, z = M^-1 r, next p; and
+    how far along p the next trial point is.
+    """
 
     w: Floats
     r: Floats
     z: Floats
     p: Floats
+    lengths: Lengths
 
     @classmethod
     def start(cls, w: Floats) -> State:
         """Before round 0: the trial point is ``w`` itself."""
         zero = np.zeros_like(w)
-        return cls(w, zero, zero, zero)
+        return cls(w, zero, zero, zero, Lengths())
 
     @property
     def trial(self) -> Floats:
         """Where the next round evaluates gradient and loss."""
-        return self.w + self.p
+        return self.w + self.lengths.reach * self.p
 
-    def to_json(self) -> dict[str, list[float]]:
-        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+    def to_json(self) -> dict[str, Any]:
+        slices = {name: getattr(self, name).tolist() for name in _SLICES}
+        return {**slices, "lengths": asdict(self.lengths)}
 
     @classmethod
-    def from_json(cls, value: dict[str, list[float]]) -> State:
-        return cls(**{name: np.array(numbers, dtype=np.float64) for name, numbers in value.items()})
+    def from_json(cls, value: dict[str, Any]) -> State:
+        slices = {name: np.array(value[name], dtype=np.float64) for name in _SLICES}
+        return cls(**slices, lengths=Lengths(**value["lengths"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +105,9 @@ class Turn:
         """In the first round there is no direction yet: the gradient at the start gives r and z."""
         if first:
             r = -gradient
-            return cls(State(state.w, r, apply(inverse, r), state.p), np.zeros_like(r), np.zeros_like(r))
-        hessian_p = gradient + state.r
+            begun = replace(state, r=r, z=apply(inverse, r))
+            return cls(begun, np.zeros_like(r), np.zeros_like(r))
+        hessian_p = (gradient + state.r) / state.lengths.reach
         return cls(state, hessian_p, apply(inverse, hessian_p))
 
     def products(self, penalty: Floats) -> dict[str, float]:
@@ -93,7 +126,8 @@ class Turn:
         """The state after the arbiter's numbers."""
         s = self.state
         z = s.z - alpha * self.preconditioned
-        return State(s.w + alpha * s.p, s.r - alpha * self.hessian_p, z, z + beta * s.p)
+        lengths = s.lengths.after(beta)
+        return State(s.w + alpha * s.p, s.r - alpha * self.hessian_p, z, z + beta * s.p, lengths)
 
 
 @dataclass(frozen=True)
@@ -114,12 +148,27 @@ class Decision:
         return asdict(self)
 
 
+def reached(history: Sequence[Decision]) -> float:
+    """How far along its direction the next trial point lies, as every party finds it too."""
+    lengths = Lengths()
+    for decision in history:
+        lengths = lengths.after(decision.beta)
+    return lengths.reach
+
+
 def decide(
-    products: dict[str, float], trial_loss: float | None, history: Sequence[Decision], max_rounds: int, tolerance: float
+    products: dict[str, float],
+    trial_loss: float | None,
+    history: Sequence[Decision],
+    max_rounds: int,
+    tolerance: float,
+    warm: bool = False,
 ) -> Decision:
     """The arbiter's rule, from summed `PRODUCTS`, the mean Taylor loss at the trial point and earlier decisions.
 
-    With several hosts ``trial_loss`` is None: J then follows from ln 2 at the start, w = 0, and its decreases.
+    With several hosts, or weighted rows, ``trial_loss`` is None: J then follows from ln 2 at the start, w = 0, and its
+    decreases. ``warm``: the first direction was chosen by nobody's gradient, it is an earlier model. The best step
+    along it (none, if it leads upwards) is where conjugate gradients then start afresh, with beta 0.
 
     Stops when the update lowered J by at most ``tolerance`` (with several hosts: when its squared norm is at most
     that), after ``max_rounds`` updates, or at an exact optimum. Mismatch when loss and products contradict each other.
@@ -130,22 +179,24 @@ def decide(
     at_trial = None if trial_loss is None else trial_loss + products["penalty"]
     if not history:
         return Decision(0.0, 0.0, "", START_LOSS if at_trial is None else at_trial, 0.0, 0.0)
-    before = history[-1].loss
+    before, first = history[-1].loss, warm and len(history) == 1
+    last = "max_rounds" if len(history) >= max_rounds else ""
+    if first and (slope <= 0.0 or curvature <= 0.0):
+        return Decision(0.0, 0.0, last, before, 0.0, 0.0)
     if slope <= 0.0 or curvature <= 0.0:
         # Rounding decides a sign only where nothing is left to gain: at the optimum itself.
         return Decision(0.0, 0.0, "optimum", before, 0.0, 0.0)
     alpha = slope / curvature
-    beta = -(products["z_hessian_p"] - alpha * products["hessian_p_z"]) / curvature
+    beta = 0.0 if first else -(products["z_hessian_p"] - alpha * products["hessian_p_z"]) / curvature
     decrease, change = alpha * slope / 2, alpha * alpha * products["p_p"]
     loss = before - decrease
     if at_trial is not None:
-        loss = at_trial + slope - curvature / 2 - decrease
+        reach = reached(history)
+        loss = at_trial + reach * slope - reach * reach * curvature / 2 - decrease
         if abs(before - decrease - loss) > _CONSISTENT * (1.0 + abs(at_trial)):
             raise _contradiction(f"J went from {before:.9g} to {loss:.9g}, and should fall by {decrease:.9g}")
-    if (change if at_trial is None else decrease) <= tolerance:
-        stop = "converged"
-    else:
-        stop = "max_rounds" if len(history) >= max_rounds else ""
+    converged = (change if at_trial is None else decrease) <= tolerance and not first
+    stop = "converged" if converged else last
     return Decision(alpha, beta, stop, loss, decrease, change)
 
 

@@ -40,6 +40,15 @@ def check_values(features: Sequence[str], moments: Moments, unusable: Int64s) ->
             f"Features have one value only in the {moments.rows:,} training rows: {', '.join(constant)}.",
             remedy="Leave them out of features in the party file.",
         )
+    deviation = moments.deviation
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        sound = (deviation > 0.0) & np.isfinite(moments.farthest / deviation)
+    tiny = [name for name, good in zip(features, sound, strict=True) if not good]
+    if tiny:
+        raise TableError(
+            f"Values of {', '.join(tiny)} differ by so little that standardised they would not be finite numbers.",
+            remedy="Rescale the column, or leave it out.",
+        )
     if len(features) >= moments.rows:
         raise TableError(
             f"There are {len(features)} features for {moments.rows:,} training rows; more rows are needed.",
@@ -47,10 +56,32 @@ def check_values(features: Sequence[str], moments: Moments, unusable: Int64s) ->
         )
 
 
+def separating(features: Sequence[str], negative: Moments, positive: Moments) -> list[str]:
+    """A warning about columns of the guest that alone tell all rows of the two classes apart."""
+    apart = (negative.high < positive.low) | (positive.high < negative.low)
+    found = [name for name, alone in zip(features, apart, strict=True) if alone]
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)}: this column alone tells all training rows of the two classes apart. l2 keeps its weight "
+        "finite; was it known before the label was?"
+    ]
+
+
+def collinear(features: Sequence[str]) -> list[str]:
+    """A warning about columns that the others determine."""
+    if not features:
+        return []
+    return [
+        f"{', '.join(features)}: linear combinations of the other columns, to ten digits. l2 shares the weight out "
+        "between them, so single weights say little; better leave these columns out."
+    ]
+
+
 def check_outliers(features: Sequence[str], moments: Moments) -> None:
     """Refuse columns in which one row outweighs all others: the sign of their sum X'y is that person's label."""
-    furthest = np.maximum(moments.high - moments.mean, moments.mean - moments.low)
-    found = [name for name, share in zip(features, furthest**2 / moments.squares, strict=True) if share > _DOMINATES]
+    shares = moments.farthest**2 / moments.squares
+    found = [name for name, share in zip(features, shares, strict=True) if share > _DOMINATES]
     if found:
         raise PolicyRefused(
             f"One of {moments.rows:,} training rows outweighs all others in {', '.join(found)}: sums over such a "

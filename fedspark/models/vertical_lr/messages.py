@@ -20,18 +20,22 @@ STEP = ("alpha", "beta", "stop")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a data party says about its design matrix."""
+    """What a data party says about its design matrix: also whether rows have weights (the guest's to say) and which
+    model it starts from ("": none). Hosts and guest compare ``order`` and ``start``, the arbiter is not told them.
+    """
 
     rows: int
     columns: int
     order: str
+    weighted: bool
+    start: str
 
 
 def read_facts(message: Any, sender: Party) -> Facts:
     """The sizes that a data party sent; Mismatch for anything else."""
     try:
         facts = Facts(**message)
-        if type(facts.rows) is not int or type(facts.columns) is not int or type(facts.order) is not str:
+        if [type(value) for value in vars(facts).values()] != [int, int, str, bool, str]:
             raise TypeError
         if facts.columns < 1 or facts.rows < 1:
             raise TypeError
@@ -48,6 +52,12 @@ def check_facts(facts: Mapping[str, Facts]) -> int:
         raise Mismatch(
             f"The parties would train on different people or in another order (training rows: {listed}).",
             remedy="All must use the psi step of this run; start a new run label.",
+        )
+    if len({fact.start for fact in facts.values()}) > 1:
+        listed = ", ".join(f"{name} {fact.start or 'none'}" for name, fact in facts.items())
+        raise Mismatch(
+            f"The parties would start from different models: {listed}.",
+            remedy="Name a run and step in warm_start that all parties took part in.",
         )
     columns = sum(fact.columns for fact in facts.values())
     if columns >= min(rows):

@@ -1,0 +1,268 @@
+"""Rows that weigh differently, by a column of the guest or by class; earlier models as a start; warnings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedspark.conf.options import TrainOptions
+from fedspark.errors import ConfigError, CryptoError, Mismatch, TableError
+from fedspark.models.vertical_lr import Trained, train
+from tests.federation import Federation
+from tests.models.aligned import STEPS, TRAIN, Floats, People, align, people, pooled_optimum
+from tests.models.clear_engine import without_secrecy
+
+WIDTHS = {1: {"guest": 3, "host": 4}, 2: {"guest": 2, "host1": 2, "host2": 3}}
+
+
+def federation(hosts: int = 1) -> Federation:
+    return Federation(hosts=hosts, steps=STEPS, policy={name: {"min_bin_rows": 5} for name in WIDTHS[hosts]})
+
+
+def play(f: Federation, table: People, **changes: Any) -> dict[str, Trained]:
+    options, alignments = TrainOptions(**{**TRAIN, **changes}), align(f, table)
+    return f.play("train", {p.name: lambda run, p=p: train(run, alignments.get(p.name), options) for p in f.roster})
+
+
+def weighted(table: People, seed: int = 1) -> People:
+    """Weights from nothing to a hundred times as much."""
+    return replace(table, weight=np.random.default_rng(seed).gamma(0.5, 20.0, len(table.label)))
+
+
+def assert_optimum(results: dict[str, Trained], table: People, weight: Floats | None) -> None:
+    weights, intercept = pooled_optimum(table, TRAIN["validation"], TRAIN["l2"], weight)
+    for party, expected in weights.items():
+        part = results[party].part
+        assert part is not None
+        np.testing.assert_allclose([feature.weight for feature in part.features], expected, atol=1e-4)
+    guest = results["guest"].part
+    assert guest is not None
+    assert guest.intercept == pytest.approx(intercept, abs=1e-4)
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_weighted_rows_end_at_the_weighted_optimum(hosts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = weighted(people(80, WIDTHS[hosts]))
+    results = play(federation(hosts), table)
+    assert_optimum(results, table, table.weight)
+    part = results["guest"].part
+    assert part is not None
+    assert "rows weighted" in part.objective
+
+
+def test_encryption_changes_no_bit_of_a_weighted_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = weighted(people(60, WIDTHS[1]))
+    real = play(federation(), table, max_rounds=2)
+    without_secrecy(monkeypatch)
+    assert play(federation(), table, max_rounds=2) == real
+
+
+def test_balanced_classes_weigh_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = people(80, WIDTHS[1])
+    table.label[::3] = 1.0
+    positive = table.label == 1
+    training = table.training(TRAIN["validation"])
+    share = positive[training].mean()
+    assert abs(share - 0.5) > 0.05
+    results = play(federation(), table, class_weight="balanced")
+    assert_optimum(results, table, np.where(positive, 1 / share, 1 / (1 - share)))
+
+
+def test_balanced_classes_and_weights_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = weighted(people(80, WIDTHS[1]))
+    assert table.weight is not None
+    training, positive = table.training(TRAIN["validation"]), table.label == 1
+    mass = [table.weight[training & (positive == value)].sum() for value in (False, True)]
+    results = play(federation(), table, class_weight="balanced")
+    assert_optimum(results, table, table.weight / np.where(positive, mass[1], mass[0]))
+
+
+def test_equal_weights_are_none_and_share_ciphertexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = people(60, WIDTHS[1])
+    f = federation()
+    even = play(f, replace(table, weight=np.full(60, 3.5)), max_rounds=3)
+    bare = federation()
+    plain = play(bare, table, max_rounds=3)
+    for party in ("guest", "host"):
+        assert even[party].part == plain[party].part
+    assert sent(f, "d") == sent(bare, "d")
+
+
+def test_a_weighted_row_has_a_ciphertext_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = people(60, WIDTHS[1])
+    sizes = []
+    for each in (table, weighted(table)):
+        f = federation()
+        play(f, each, max_rounds=1)
+        sizes.append(sent(f, "d"))
+    rows = int(table.training(TRAIN["validation"]).sum())
+    assert sizes[1] > 2 * rows * 512 > 4 * sizes[0]  # of two rounds
+
+
+def sent(f: Federation, tag: str) -> int:
+    return sum(one.bytes for one in f.run("guest", "train").mailbox.traffic("train") if one.tag == tag)
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "words"),
+    [
+        (-1.0, TableError, "weight of 60 training rows|weight of .* training rows is missing, infinite or below 0"),
+        (np.nan, TableError, "is missing, infinite or below 0"),
+        (np.inf, TableError, "is missing, infinite or below 0"),
+        (0.0, TableError, "weigh nothing"),
+    ],
+)
+def test_bad_weights_are_refused(weight: float, error: type[Exception], words: str) -> None:
+    f = federation()
+    table = people(60, WIDTHS[1])
+    with pytest.raises(error, match=words):
+        half(f, "guest", replace(table, weight=np.full(60, weight)))
+
+
+def test_a_class_without_weight_is_refused() -> None:
+    table = people(60, WIDTHS[1])
+    with pytest.raises(TableError, match=r"label 1 weigh nothing.*: \d+ for label 0, 0 for label 1"):
+        half(federation(), "guest", replace(table, weight=1.0 - table.label))
+
+
+def test_a_weight_far_above_the_mean_is_refused() -> None:
+    table = people(60_00, WIDTHS[1])
+    weight = np.full(6000, 1e-9)
+    weight[table.training(TRAIN["validation"]).argmax()] = 1.0
+    weight[len(weight) - 1 - table.training(TRAIN["validation"])[::-1].argmax()] = 1e-3
+    with pytest.raises((CryptoError, TableError), match="4,096 times the mean"):
+        half(federation(), "guest", replace(table, weight=weight))
+
+
+def half(f: Federation, name: str, table: People, **changes: Any) -> Trained:
+    options = TrainOptions(**{**TRAIN, **changes})
+    return train(f.run(name, "train", patience=0.0), align(f, table)[name], options)
+
+
+# ---- an earlier model as a start -------------------------------------------------------------------------------------
+
+
+def earlier(f: Federation, table: People, label: str, **changes: Any) -> Federation:
+    """The same parties in another run, with this run's model to start from."""
+    other = f.next_run(label)
+    other.results = play(other, table, warm_start={"run": f.label, **changes})  # type: ignore[attr-defined]
+    return other
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_an_earlier_model_of_the_same_rows_needs_hardly_a_round(hosts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    f, table = federation(hosts), people(80, WIDTHS[hosts])
+    cold = play(f, table)
+    warm: dict[str, Trained] = earlier(f, table, "again").results  # type: ignore[attr-defined]
+    assert_optimum(warm, table, None)
+    assert warm["guest"].rounds <= 3 < cold["guest"].rounds
+    losses = [told["loss"] for told in warm["guest"].history]
+    assert losses[0] == pytest.approx(np.log(2))
+    assert losses[1] == pytest.approx(losses[-1], abs=1e-6)
+
+
+def test_a_start_on_other_rows_ends_at_their_optimum_sooner_than_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    after = people(200, WIDTHS[1])
+    before = People({party: x[:120] for party, x in after.features.items()}, after.label[:120])
+    f = federation()
+    play(f, before)
+    warm: dict[str, Trained] = earlier(f, after, "moved").results  # type: ignore[attr-defined]
+    cold = play(federation(), after)
+    assert_optimum(warm, after, None)
+    assert warm["guest"].history[1]["loss"] < cold["guest"].history[1]["loss"]
+
+
+def test_columns_that_the_earlier_model_lacks_start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    f, table = federation(), people(80, WIDTHS[1])
+    play(f, table)
+    renamed = replace(table, names={"guest": ["guest_0", "other", "guest_2"], "host": list("wxyz")})
+    warm: dict[str, Trained] = earlier(f, renamed, "renamed").results  # type: ignore[attr-defined]
+    assert_optimum(warm, renamed, None)
+
+
+def test_a_start_that_leads_upwards_is_left_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    f, table = federation(), people(80, WIDTHS[1])
+    play(f, replace(table, label=1.0 - table.label))
+    warm: dict[str, Trained] = earlier(f, table, "turned").results  # type: ignore[attr-defined]
+    assert warm["guest"].history[1]["alpha"] == 0.0
+    assert_optimum(warm, table, None)
+
+
+def test_a_start_that_is_not_there_is_named() -> None:
+    f, table = federation(), people(60, WIDTHS[1])
+    with pytest.raises(ConfigError, match="has not trained a model in run monday"):
+        half(f, "guest", table, warm_start={"run": "monday"})
+
+
+def test_parties_with_models_of_different_runs_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    f, table = federation(), people(60, WIDTHS[1])
+    play(f, table, max_rounds=1)
+    second = f.next_run("second")
+    play(second, table, max_rounds=1)
+    last = f.next_run("last")
+    alignments = align(last, table)
+    chosen = {"guest": "run", "host": "second", "arbiter": "run"}
+    _, errors = last.play_out(
+        "train",
+        {
+            name: lambda run, name=name, label=label: train(
+                run, alignments.get(name), TrainOptions(**TRAIN, warm_start={"run": label})
+            )
+            for name, label in chosen.items()
+        },
+    )
+    assert errors
+    assert all(isinstance(error, Mismatch) and "different models" in error.message for error in errors.values())
+
+
+# ---- warnings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_column_that_tells_the_classes_apart_is_named_and_its_weight_stays_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_secrecy(monkeypatch)
+    table = people(80, WIDTHS[1])
+    x = table.features["guest"].copy()
+    x[:, 1] = np.where(table.label == 1, 5.0, -5.0) + np.random.default_rng(0).normal(size=80) / 10
+    table = replace(table, features={**table.features, "guest": x})
+    results = play(federation(), table)
+    (apart, nearly) = results["guest"].warnings
+    assert apart.startswith("guest_1: this column alone tells")
+    assert "separable" in nearly
+    assert results["host"].warnings == ()
+    assert_optimum(results, table, None)
+
+
+def test_columns_that_repeat_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = people(80, WIDTHS[1])
+    x = table.features["host"].copy()
+    x[:, 3] = x[:, 0] - 2 * x[:, 1] + 7.0
+    table = replace(table, features={**table.features, "host": x})
+    results = play(federation(), table)
+    (repeated,) = results["host"].warnings
+    assert "linear combinations" in repeated
+    assert {"host_0", "host_1", "host_3"} & set(repeated.split(":")[0].split(", "))
+    assert results["guest"].warnings == ()
+
+
+def test_ordinary_data_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    assert all(result.warnings == () for result in play(federation(), people(80, WIDTHS[1])).values())
