@@ -1,4 +1,4 @@
-"""``fedspark keygen | check | schema | run | local | status | inbox | outbox | psi-cache``.
+"""``fedspark keygen | check | schema | run | local | status | inbox | outbox | psi-cache | import``.
 
 Errors are one paragraph on the error stream, without a traceback (``--debug`` shows it), and end with the command
 that goes on, where the same command can. Exit statuses are those of ``fedspark.errors``: 75 means that a peer is not
@@ -7,6 +7,7 @@ ready and the same command is to be run again.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ from fedspark.conf import check_together, load_party, load_pipeline, party_schem
 from fedspark.conf.document import read_document
 from fedspark.conf.local_file import load_local
 from fedspark.conf.model import NAME_PATTERN, NAME_RULE
+from fedspark.conf.own_file import load_own
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
 from fedspark.errors import (
@@ -51,6 +53,9 @@ _label = click.option(
     show_default=True,
     metavar="NAME",
     help="Name of the run, equal at all parties.",
+)
+_own_label = click.option(
+    "--run", "label", default=DEFAULT_RUN, show_default=True, metavar="NAME", help="Name of this import."
 )
 _set = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key of the party file.")
 
@@ -114,8 +119,9 @@ _BEFORE: dict[type[FedsparkError], str] = {
 
 def _resume(arguments: list[str], before: str = "To go on") -> str:
     words = [word for word in arguments if word != "--debug"]
-    if not words or words[0] != "run":
+    if not words or words[0] not in ("run", "import"):
         return ""
+    words = [word for word in words if words[0] == "run" or word != "--restart"]
     return f"{before}: fedspark {shlex.join(words)}"
 
 
@@ -320,6 +326,27 @@ def psi_cache(
             print(f"dropped: epoch {epoch.name} of {epoch.table} with {epoch.peer}")
         return
     show.epochs(psi_cache.find(party, pipeline) if list_them else psi_cache.make(party, pipeline, table))
+
+
+@cli.command("import")
+@_party
+@click.argument("name", required=False)
+@_own_label
+@click.option("--restart", is_flag=True, help="Begin again: drop what an import of this --run has read so far.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record, for programs.")
+@_set
+def import_(
+    party_file: str, name: str | None, label: str, restart: bool, as_json: bool, settings: tuple[str, ...]
+) -> None:
+    """Copy a table into ClickHouse, as `imports` of the party file says under NAME (or its only one), or go on with it.
+
+    Both sides are compared, column by column, before the rows are shown, all at once. The same command goes on with an
+    import that was stopped. No other party takes part: the file needs no `identity`, `exchange` and `peers`.
+    """
+    from fedspark.steps.import_table import import_table
+
+    record = import_table(load_own(party_file, _overrides(settings)), name, label, restart=restart)
+    print(json.dumps(record, indent=2, ensure_ascii=False)) if as_json else show.imported(record)
 
 
 def _overrides(settings: tuple[str, ...]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fedspark.conf.party_file import PartyConf
 from fedspark.conf.pipeline_file import PipelineConf
@@ -84,6 +85,26 @@ def epochs(found: Sequence[Found]) -> None:
         words = (one.table, one.peer, one.name, f"{one.rows:,}", _clock(one.expires), f"{one.bytes:,}", one.state)
         table.add_row(*words)
     _console().print(table)
+
+
+def imported(record: dict[str, Any]) -> None:
+    """What an import has copied: every column on both sides."""
+    rows = record["rows"]
+    table = Table("column", "from", "to", title=f"import {record['import']}: {rows['stored']:,} rows")
+    for name in ("nulls read", "nulls stored"):
+        table.add_column(name, justify="right")
+    table.add_column("checksum read", no_wrap=True)
+    table.add_column("checksum stored", no_wrap=True)
+    for column in record["columns"]:
+        nulls, checksum = column["nulls"], column["checksum"]
+        table.add_row(
+            *(Text(column[key]) for key in ("column", "from", "to")),
+            *(f"{nulls[side]:,}" for side in ("read", "stored")),
+            *(checksum[side] for side in ("read", "stored")),
+        )
+    _console().print(table)
+    print(f"from {record['from']}")
+    print(f"to   {record['to']}")
 
 
 def _console() -> Console:

@@ -100,7 +100,7 @@ def open_run(
     progress = progress or Progress(me.name)
     progress.step = OPENING
     progress.say(f"exchange {place.exchange.url}, workspace {place.workspace.url('')}")
-    _make_private(place.workspace.ref.url)
+    make_private(place.workspace.ref.url)
     place.workspace.store.probe(place.workspace.prefix)
     seed = _seed(place.workspace, identity.private_bytes_raw())
     others = [peer.name for peer in roster.others(me)]
@@ -153,7 +153,7 @@ def open_alone(
     roster, name = pinned_roster(party, pipeline), os.urandom(16).hex()
     place, me = place_of(party, pipeline, name), roster[party.party]
     progress = progress or Progress(me.name)
-    _make_private(place.workspace.ref.url)
+    make_private(place.workspace.ref.url)
     place.workspace.store.probe(place.workspace.prefix)
     session = Session(name, b"", me, roster, {}, identity)
     start = _session_starter(party, f"fedspark {pipeline.pipeline} {me.name}", place.workspace)
@@ -206,7 +206,7 @@ def forget_seed(workspace: Workspace) -> None:
     workspace.store.delete(workspace.name(_SEED_PATH))
 
 
-def _make_private(url: str) -> None:
+def make_private(url: str) -> None:
     """A workspace directory that is not there yet is made for this user alone: it will hold ids, features and
     labels.
     """

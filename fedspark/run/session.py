@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fedspark.conf import PartyConf
+from fedspark.conf.party_file import OwnConf
 from fedspark.conf.secrets import hide_from_java_log, is_secret_key, resolve_settings
 from fedspark.errors import ConfigError, StoreError
 from fedspark.run.workspace import Workspace
@@ -50,7 +50,7 @@ _CLUSTER_REQUIRED = {
 }
 
 
-def start_session(conf: PartyConf, name: str) -> SparkSession:
+def start_session(conf: OwnConf, name: str) -> SparkSession:
     """The session of the party file's ``spark`` section, or the one that spark-submit prepared.
 
     ConfigError when pyspark is missing or too old or a cluster lacks encryption; StoreError when Java does not start.

@@ -28,10 +28,16 @@ _AT_A_TIME = 8
 _NAMED = 100
 
 
-def read(spark: SparkSession, name: str, conf: ShardedTable, directory: Path) -> Source:
+def read(
+    spark: SparkSession,
+    name: str,
+    conf: ShardedTable,
+    directory: Path,
+    opened: Callable[[SparkSession, str, ColumnsConf, Path], Source] = open_source,
+) -> Source:
     """The table ``name`` of a party file in ``directory``; TableError when a shard is not there, or differs."""
     with ThreadPoolExecutor(min(_AT_A_TIME, len(conf.shards))) as pool:
-        shards = list(pool.map(lambda shard: open_source(spark, name, shard, directory), conf.shards))
+        shards = list(pool.map(lambda shard: opened(spark, name, shard, directory), conf.shards))
     names = shard_names(conf.shards)
     where = f"Table {name!r} ({names[0]}{f' to {names[-1]}, {len(names)} shards' if len(names) > 1 else ''})"
     _compare(where, names, shards, conf.ignore)

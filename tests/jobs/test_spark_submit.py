@@ -17,8 +17,8 @@ DATA_PARTIES = PARTIES[:2]
 PATIENCE_SECONDS = 300
 
 
-def test_there_is_one_short_entry_for_every_kind_of_step_and_one_for_epochs():
-    assert sorted(path.stem for path in JOBS.glob("*.py")) == sorted([*KINDS, "psi_cache"])
+def test_there_is_one_short_entry_for_every_kind_of_step_one_for_epochs_and_one_for_imports():
+    assert sorted(path.stem for path in JOBS.glob("*.py")) == sorted([*KINDS, "import_table", "psi_cache"])
     assert all(len(path.read_text().splitlines()) < 20 for path in JOBS.glob("*.py"))
 
 

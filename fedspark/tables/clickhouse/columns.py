@@ -109,9 +109,9 @@ def fitted(values: pa.Array, target: Target) -> tuple[pa.Array, pa.Array | None]
     return cast, wrong if target.nullable else pc.or_(wrong, values.is_null())
 
 
-def encoded(values: pa.Array, target: Target) -> list[bytes | memoryview]:
+def encoded(values: pa.Array, target: Target) -> list[bytes]:
     """An array of the target's Arrow type in ClickHouse's native format."""
-    pieces: list[bytes | memoryview] = []
+    pieces: list[bytes] = []
     if target.nullable:
         pieces.append(values.is_null().cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
     if pa.types.is_large_binary(values.type):
@@ -119,7 +119,7 @@ def encoded(values: pa.Array, target: Target) -> list[bytes | memoryview]:
     numbers = _numbers(values)
     if target.type == "Date":
         numbers = numbers.astype(np.uint16)
-    return [*pieces, memoryview(numbers).cast("B")]
+    return [*pieces, numbers.tobytes()]
 
 
 def hashes(values: pa.Array) -> U64:
@@ -134,7 +134,8 @@ def hashes(values: pa.Array) -> U64:
         hashed = int_hash(_numbers(values).astype(np.float64).view(np.uint64))
     else:
         numbers = _numbers(values)
-        hashed = int_hash(numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64).view(np.uint64))
+        signed = numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64)
+        hashed = int_hash(signed.view(np.uint64))
     if values.null_count:
         hashed[values.is_null().to_numpy(zero_copy_only=False)] = NULL_HASH
     return hashed
