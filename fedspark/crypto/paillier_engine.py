@@ -158,6 +158,10 @@ class Gmpy2Engine:
             for at in range(0, len(raw), width):
                 yield read(raw[at : at + width], "little")
 
+    def column(self, values: Sequence[mpz]) -> Cells:
+        """Residues modulo n^2 as a column."""
+        return self._column(len(values), values)
+
     def _column(self, rows: int, values: Iterable[mpz]) -> Cells:
         width = self.width
         column = bytearray(rows * width)

@@ -12,7 +12,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +19,6 @@ DIGEST_BYTES = 64
 """What stands before the content: its digest in hexadecimal."""
 
 
-@cache
 def private_directory() -> Path | None:
     """A directory that this user owns and nobody else can write to, or None."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
