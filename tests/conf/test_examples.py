@@ -62,6 +62,9 @@ def test_lines_that_are_commented_out_are_valid_too(example):
     assert isinstance(table, CsvTable)
     assert set(CsvTable.model_fields) == table.model_fields_set
     assert set(PolicyConf.model_fields) == party.policy.model_fields_set
+    assert [sink.place for sink in party.scores["predict"]] == [
+        "clickhouse://warehouse.hospital.example:9000/marts/scores"
+    ]
 
 
 def test_a_role_that_the_pipeline_does_not_give_is_refused(example):
