@@ -41,6 +41,7 @@ def _record(options: TrainOptions, trained: Trained) -> dict[str, Any]:
     facts: dict[str, Any] = {"rounds": trained.rounds, "stopped because": trained.stop, "l2": options.l2}
     if trained.part is not None:
         facts |= {"training rows": trained.part.rows, "own features": len(trained.part.features)}
+        facts |= {"rows": "weighted"} if trained.part.objective.endswith("rows weighted") else {}
     if options.class_weight != "none":
         facts["class weight"] = options.class_weight
     if options.warm_start is not None:

@@ -218,3 +218,21 @@ def test_columns_without_penalty_that_repeat_each_other_are_named() -> None:
     with pytest.raises(TableError, match="linear combinations of the others"):
         build(changed(spoil), l2=0.0)
     assert maths.gram(np.zeros((0, 2), np.int32)).shape == (2, 2)
+
+
+def test_values_too_small_to_be_standardised_are_refused_by_name() -> None:
+    def spoil(x: np.ndarray) -> None:
+        x[:, 1] = 1e-200 * x[:, 1]
+
+    with pytest.raises(TableError, match=r"Values of guest_1 differ by so little"):
+        build(changed(spoil))
+
+
+def test_values_as_small_or_as_far_away_as_doubles_allow_are_standardised() -> None:
+    def spread(x: np.ndarray) -> None:
+        x[:, 0] = 1e-140 * x[:, 0]
+        x[:, 1] = 1e9 + x[:, 1]
+
+    plain, spoilt = build(people(60, WIDTHS)), build(changed(spread))
+    np.testing.assert_allclose(spoilt.units, plain.units, rtol=1e-6)
+    np.testing.assert_allclose(spoilt.inverse, plain.inverse, rtol=1e-3)
