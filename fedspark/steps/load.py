@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from typing import Any
 
-from fedspark.conf import AnyTable, LoadOptions, TrainOptions
+from fedspark.conf import LoadOptions, TrainOptions
 from fedspark.errors import TableError
 from fedspark.party import Role
 from fedspark.psi.align import Source
 from fedspark.run import Run
-from fedspark.tables.card import ColumnCard, TableCard
+from fedspark.steps.load_record import record_of, told
+from fedspark.tables.card import TableCard
 from fedspark.tables.chunks import Chunks
-from fedspark.tables.problems import for_example, listed
 from fedspark.tables.shapes import IdShapes
 from fedspark.tables.staging import stage
 
@@ -27,20 +28,35 @@ def run_step(run: Run, options: LoadOptions) -> None:
     if run.role is Role.ARBITER:
         return
     cards: list[TableCard] = []
+    compared: list[dict[str, Any] | None] = []
     refused: list[TableError] = []
     for table in options.tables:
         try:
-            record = run.once(f"{table}.staged", functools.partial(stage_table, run, table))
+            record = run.once(f"{table}.staged", functools.partial(_snapshot, run, table))
         except TableError as error:
             refused.append(error)
             continue
         cards.append(TableCard.from_json(record["card"]))
-        run.progress.say(_summary(cards[-1], run.party_conf.table(table)))
+        for line in told(cards[-1], run.party_conf.table(table), record.get("earlier")):
+            run.progress.say(line)
+        compared.append(record.get("earlier"))
     if len(refused) > 1:
         raise TableError("\n".join(map(str, refused)))
     if refused:
         raise refused[0]
-    run.write_record(_record(options.name, cards))
+    run.write_record(record_of(options.name, cards, compared))
+
+
+def _snapshot(run: Run, table: str) -> dict[str, Any]:
+    """The record of a table staged now, with what the run before this one has read of it, if there was one."""
+    record = stage_table(run, table)
+    card, store = record["card"], run.workspace.store
+    folder, _, _ = run.workspace.prefix.rpartition("/")
+    name = f"{folder.replace('runs/', 'last-read/', 1)}/{table}.json"
+    earlier = json.loads(store.read(name)) if store.size(name) is not None else None
+    kept = {key: card[key] for key in ("rows", "checksum", "origin", "seconds")}
+    store.replace(name, json.dumps({"run": run.label, **kept}).encode())
+    return {**record, "earlier": None if earlier is None or earlier["run"] == run.label else earlier}
 
 
 def staged_source(run: Run, table: str) -> tuple[TableCard, Source]:
@@ -76,53 +92,3 @@ def stage_table(run: Run, table: str) -> dict[str, Any]:
         sample=sample,
     )
     return {"card": card.to_json(), "chunks": chunks.to_json()}
-
-
-def _summary(card: TableCard, conf: AnyTable) -> str:
-    """``patients: 450 rows, 3 features``, and which columns nobody spoke of are no numbers and so no features."""
-    found = len(card.features)
-    text = f"{card.name}: {card.rows:,} rows, {found} feature{'' if found == 1 else 's'}"
-    if card.skipped:
-        text += f"; {card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}"
-    if conf.features is not None:
-        return text
-    left = [column for column in card.columns if column.role == "ignored" and column.name not in conf.ignore]
-    return f"{text}; left out: {listed(f'{column.name} ({column.type})' for column in left)}" if left else text
-
-
-def _type(column: ColumnCard) -> str:
-    """A column's type for people; a feature that the source holds as text was read as a number."""
-    return "number (from text)" if column.role == "feature" and column.type in ("text", "string") else column.type
-
-
-def _record(step: str, cards: list[TableCard]) -> dict[str, Any]:
-    return {
-        "step": step,
-        "kind": "load",
-        "title": "Tables",
-        "text": "Snapshots of this party's own tables. All later steps read these, never the source.",
-        "tables": [
-            {
-                "title": card.name,
-                "columns": ["column", "type", "role"],
-                "rows": [[column.name, _type(column), column.role] for column in card.columns],
-                "note": _note(card),
-            }
-            for card in cards
-        ],
-    }
-
-
-def _note(card: TableCard) -> str:
-    words = [f"{card.rows:,} rows"]
-    if card.shapes is not None and card.rows:
-        words.append(f"ids look like {IdShapes.from_json(card.shapes).describe()}")
-    if card.dropped:
-        words.append(f"{card.dropped:,} rows of repeated ids left out")
-    if card.skipped:
-        words.append(f"{card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}")
-    if card.label_counts is not None:
-        words.append(f"label 1 in {card.label_counts['1']:,} rows")
-    if card.constant:
-        words.append(f"constant here: {', '.join(card.constant)}")
-    return "; ".join([*words, *card.notes])

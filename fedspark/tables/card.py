@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -11,13 +11,16 @@ from typing import Any
 class ColumnCard:
     """One column of the source.
 
-    ``role`` is id, label, weight, feature or ignored; ``null_share`` is None if it was not read.
+    ``type`` is the source's word for its type. ``role`` is id, label, weight, time, feature or ignored; ``read_as``
+    says what a column with a role became, ``null_share`` how many of its values were missing: both None if it was not
+    read.
     """
 
     name: str
     type: str
     role: str
     null_share: float | None = None
+    read_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,16 @@ class TableCard:
     """What was staged.
 
     ``rows`` counts the staged rows, ``dropped`` the rows of repeated ids that were left out, ``skipped`` the malformed
-    lines that were; ``skipped_lines`` are words for the first of these, masked. ``notes`` are what the reader has to
-    say (`Source`). ``label_counts`` maps "0" and "1" to rows, and is None without a label. ``constant`` names the
-    features with one value in all rows. ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`),
-    in decimal: equal for equal content in any order. ``bytes`` is the size of the chunks in the store. ``shapes`` is
-    what some of the ids look like (`IdShapes` as JSON), None if nobody looked.
+    lines that were, ``unread`` the lines with a value that is none of its column's type; ``skipped_lines`` and
+    ``unread_values`` are words for the first of these, masked. ``notes`` are what the reader has to say (`Source`).
+    ``label_counts`` maps "0" and "1" to rows, and is None without a label. ``constant`` names the features with one
+    value in all rows. ``period`` is the first and the last day, in UTC, of a table with a time. ``distinct_share`` is
+    about how many different keys there are for each row (`KeySample`), None if that was not looked for.
+
+    ``checksum`` is the sum of a hash of every staged row (`metrics.content_sum`), in decimal: equal for equal content
+    in any order. ``origin`` is what the source says of its own state (`Source`). ``sample`` is the share of ids that
+    was asked for. ``bytes`` is the size of the chunks in the store. ``shapes`` is what some of the ids look like
+    (`IdShapes` as JSON), None if nobody looked.
     """
 
     name: str
@@ -46,6 +54,12 @@ class TableCard:
     skipped: int = 0
     skipped_lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: int = 0
+    unread_values: tuple[str, ...] = ()
+    period: tuple[str, str] | None = None
+    distinct_share: float | None = None
+    origin: dict[str, str | int] = field(default_factory=dict)
+    sample: float | None = None
 
     @property
     def empty(self) -> bool:
@@ -66,6 +80,7 @@ class TableCard:
         """The card that ``to_json`` wrote."""
         content = {key: value for key, value in data.items() if key != "empty"}
         content["columns"] = tuple(ColumnCard(**column) for column in data["columns"])
-        for key in ("features", "constant", "skipped_lines", "notes"):
+        for key in ("features", "constant", "skipped_lines", "unread_values", "notes"):
             content[key] = tuple(data.get(key, ()))
+        content["period"] = tuple(data["period"]) if data.get("period") else None
         return cls(**content)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE_QUERIES = 6
 _VALUES = 5
+_LOOKED_AT, _LOOK = 3, 20
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,17 @@ class Check:
     """Rules that rows may break: a condition per column (or one), and the clause for the counts that are not zero.
 
     ``show`` is a text of which the message lists some distinct values: only for what says nothing about a person.
-    ``places`` finds the words for some of the rows, where their ids would say less.
+    ``looks`` are columns as read, of whose values it shows what they look like. ``places`` finds the words for some of
+    the rows, where their ids would say less. ``reads``: the rule is that a value reads as its column's type.
     """
 
     broken: Mapping[str, Expression]
     problem: Callable[[dict[str, int]], str]
     remedy: str
     show: Expression | None = None
+    looks: Mapping[str, Expression] | None = None
     places: Callable[[], list[str]] | None = None
+    reads: bool = False
 
 
 def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
@@ -43,12 +47,25 @@ def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
 
     Looked at are all rows, before repeated ids are dropped, so that the counts are those of the source.
     """
-    if layout.sound(metrics):
-        return
-    frame = layout.frame()
+    if not layout.sound(metrics):
+        for problem, remedy in _broken(layout.frame(), _checks(layout, layout.bad_features(metrics))):
+            problems.add(problem, remedy)
+
+
+def unread(layout: Layout) -> tuple[int, tuple[str, ...]]:
+    """How many rows are skipped for a value that does not read as its column's type; words for these values."""
+    frame = layout.unread()
+    checks = [check for check in _checks(layout, range(len(layout.roles.features))) if check.reads]
+    return frame.count(), tuple(problem for problem, _ in _broken(frame, checks))
+
+
+def _checks(layout: Layout, features: Sequence[int]) -> list[Check]:
     checks = [*_line_checks(layout), *_id_checks(layout), *_label_checks(layout), *_weight_checks(layout)]
-    checks += _time_checks(layout)
-    checks += _feature_checks(layout, layout.bad_features(metrics))
+    return [*checks, *_time_checks(layout), *_feature_checks(layout, features)]
+
+
+def _broken(frame: DataFrame, checks: Sequence[Check]) -> Iterator[tuple[str, str]]:
+    """Problem and remedy of every rule that rows of the frame break."""
     names = [(number, name) for number, check in enumerate(checks) for name in check.broken]
     counts = frame.agg(*(F.count_if(checks[number].broken[name]) for number, name in names)).first() or ()
     failed: list[tuple[Check, dict[str, int]]] = []
@@ -59,15 +76,24 @@ def find_bad_rows(layout: Layout, metrics: Metrics, problems: Problems) -> None:
     shown = _examples(frame, [any_of([check.broken[name] for name in found]) for check, found in failed])
     for (check, found), ids in zip(failed, shown, strict=True):
         values = _values(frame.where(check.broken[""]), check.show) if check.show is not None else ""
+        looks = _looks(frame, check, found) if check.looks is not None else ""
         shown_as = for_example(check.places()) if check.places is not None else examples(ids)
-        problems.add(check.problem(found) + values + shown_as, check.remedy)
+        yield check.problem(found) + values + looks + shown_as, check.remedy
 
 
 def find_nothing_read(layout: Layout, metrics: Metrics, problems: Problems) -> None:
     """Add a table of which every line was skipped: it is not empty, it is not what its conf says."""
-    if layout.source.skips_lines and metrics.malformed and not metrics.rows:
-        problem = f"all its {rows(metrics.malformed)} have too few or too many fields, or a quote that does not end"
+    if not (layout.source.skips_lines and metrics.malformed and not metrics.rows):
+        return
+    count, words = unread(layout)
+    if count < metrics.malformed:
+        some = "all its" if not count else f"{metrics.malformed - count} of its"
+        problem = f"{some} {rows(metrics.malformed)} have too few or too many fields, or a quote that does not end"
         problems.add(problem + for_example(bad_lines(layout.source)), "Correct `delimiter`, or write the file again.")
+    if count:
+        some = "each of its" if count == metrics.malformed else f"{count} of its"
+        problem = f"{some} {rows(metrics.malformed)} has a value that is not of its column's type: {'; '.join(words)}"
+        problems.add(problem, "Correct `types`, and add columns of text to `ignore`.")
 
 
 def find_nothing_to_learn(
@@ -128,6 +154,7 @@ def _id_checks(layout: Layout) -> Iterator[Check]:
         {"": readable & without & ~blank},
         lambda found: f"{ids}: {rows(found[''])} with an id that is not of type {wanted}",
         "Correct those ids, or let all parties compare ids as text (`ids.type: string` in the pipeline file).",
+        reads=True,
     )
     yield Check(
         {"": readable & F.contains(F.col("key"), F.lit(UNDECODABLE))},
@@ -154,6 +181,7 @@ def _label_checks(layout: Layout) -> Iterator[Check]:
         if layout.roles.label_values
         else "Code the label as 0 and 1, or say in `label_values` what stands for each, as {'no': 0, 'yes': 1}.",
         show=F.col("l").cast("string"),
+        reads=True,
     )
 
 
@@ -172,6 +200,8 @@ def _weight_checks(layout: Layout) -> Iterator[Check]:
         {"": readable & ~missing & ~(is_finite(value) & (value >= 0.0))},
         lambda found: f"weight column {weight.name!r}: {rows(found[''])} with no number of zero or more",
         "Correct those weights; 0 leaves a row out of training.",
+        looks={"": F.col(f"r{k}")},
+        reads=True,
     )
 
 
@@ -190,6 +220,8 @@ def _time_checks(layout: Layout) -> Iterator[Check]:
         {"": readable & ~missing & F.col(f"v{k}").isNull()},
         lambda found: f"time column {time.name!r}: {rows(found[''])} with no {time.stated}",
         "Write dates and times by ISO 8601, as 2024-12-31 or 2024-12-31 23:59:59.",
+        looks={"": F.col(f"r{k}")},
+        reads=True,
     )
 
 
@@ -198,11 +230,13 @@ def _feature_checks(layout: Layout, positions: Sequence[int]) -> Iterator[Check]
     missing: dict[str, Expression] = {}
     unparsed: dict[str, Expression] = {}
     infinite: dict[str, Expression] = {}
+    as_read: dict[str, Expression] = {}
     for k in positions:
         name, raw, value = layout.roles.features[k].name, F.col(f"r{k}"), F.col(f"v{k}")
         readable, blank = ~F.col("malformed"), is_missing(F.col(f"r{k}"))
         missing[name] = readable & blank
         unparsed[name] = readable & ~blank & value.isNull() & raw.isNotNull()
+        as_read[name] = raw
         infinite[name] = readable & value.isNotNull() & ~is_finite(value)
     yield Check(
         missing,
@@ -213,6 +247,8 @@ def _feature_checks(layout: Layout, positions: Sequence[int]) -> Iterator[Check]
         unparsed,
         lambda found: _unparsed(layout.roles, found),
         "Correct those values; add a column of text to `ignore`, or list the columns to learn from in `features`.",
+        looks=as_read,
+        reads=True,
     )
     yield Check(
         infinite,
@@ -253,6 +289,17 @@ def _values(frame: DataFrame, shown: Expression) -> str:
     """`` but 'no', 'yes'``: up to five distinct values, in order."""
     values = [row[0] for row in frame.select(shown.alias("v")).distinct().orderBy("v").limit(_VALUES + 1).collect()]
     return f" but {listed(map(repr, values[:_VALUES]))}{' and more' if len(values) > _VALUES else ''}"
+
+
+def _looks(frame: DataFrame, check: Check, found: Mapping[str, int]) -> str:
+    """`` (values like '9,999.99', 'aaaa')``: of up to three, the first characters with 9 for digits, a for letters."""
+    looks: list[str] = []
+    for name in list(found)[:_LOOKED_AT]:
+        text = F.substring((check.looks or {})[name].cast("string"), 1, _LOOK)
+        text = F.regexp_replace(F.regexp_replace(text, r"\p{L}", "a"), r"\p{N}", "9").alias("v")
+        rows = frame.where(check.broken[name]).select(text).distinct().orderBy("v").limit(EXAMPLES).collect()
+        looks += [row[0] for row in rows]
+    return f" (values like {', '.join(map(repr, dict.fromkeys(looks[:EXAMPLES])))})"
 
 
 def _examples(frame: DataFrame, conditions: Sequence[Expression]) -> list[list[str]]:

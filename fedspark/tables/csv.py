@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fedspark.conf.tables import CsvTable
 from fedspark.errors import TableError
 from fedspark.tables.chosen import chosen
+from fedspark.tables.fingerprint import origin_of
 from fedspark.tables.header import columns_of
 from fedspark.tables.source import Source, locate, reading
 
@@ -30,7 +31,9 @@ def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Sou
     columns = columns_of(where, conf, list(first))
     with reading(where, "CSV"):
         frame = _frame(spark, where, path, conf, options, [value or "" for value in first])
-    source = Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=conf.on_bad_row == "skip")
+        origin = origin_of(spark, frame)
+    skips = conf.on_bad_row == "skip"
+    source = Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=skips, origin=origin)
     return chosen(source, conf.where)
 
 

@@ -10,12 +10,24 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.roles import Roles
 from fedspark.tables.source import Source
-from fedspark.tables.values import at, is_finite, is_label, is_plain_text, key, label, number, reads_as_key
+from fedspark.tables.values import (
+    any_of,
+    at,
+    is_finite,
+    is_label,
+    is_missing,
+    is_plain_text,
+    key,
+    label,
+    number,
+    reads_as_key,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -38,6 +50,11 @@ class Layout:
         """All rows of the source that are not to be skipped."""
         rows = self._raw()
         rows = rows.where(~F.col("malformed")) if self.source.skips_lines else rows
+        return rows.select("*", *self._numbers())
+
+    def unread(self) -> DataFrame:
+        """The rows that are skipped for a value that does not read as its column's type, where any are."""
+        rows = self._read_rows().where(~F.col("malformed") & self._does_not_read())
         return rows.select("*", *self._numbers())
 
     def sinkable(self) -> DataFrame:
@@ -105,7 +122,34 @@ class Layout:
             if 0 < metrics.rows == metrics.counts[k] and metrics.smallest[k] == metrics.largest[k]
         )
 
+    def period(self, metrics: Metrics) -> tuple[str, str] | None:
+        """First and last day of the rows, in UTC; None without a time, or without rows."""
+        if self.roles.time is None or not metrics.rows:
+            return None
+        ends = (metrics.smallest[self.roles.time_at], metrics.largest[self.roles.time_at])
+        first, last = (_day(end) for end in ends if end is not None)
+        return first, last
+
     def _raw(self) -> DataFrame:
+        rows = self._read_rows()
+        if not self.source.skips_lines:
+            return rows
+        return rows.withColumn("malformed", F.col("malformed") | self._does_not_read())
+
+    def _does_not_read(self) -> Expression:
+        """Whether some value is there that is none of its column's type."""
+        found = [
+            ~is_missing(F.col(f"r{k}")) & number(F.col(f"r{k}"), column).isNull()
+            for k, column in enumerate(self.roles.measured)
+        ]
+        if self.roles.label:
+            found.append(~is_missing(F.col("l")) & self._label().isNull())
+        if not all(is_plain_text(column, self.id_type) or reads_as_key(column) for column in self.roles.ids):
+            blank = any_of([is_missing(F.col(f"i{k}")) for k in range(len(self.roles.ids))])
+            found.append(F.col("key").isNull() & ~blank)
+        return any_of(found) if found else F.lit(False)
+
+    def _read_rows(self) -> DataFrame:
         roles = self.roles
         malformed = F.col("malformed") if self.source.checks_lines else F.lit(False).alias("malformed")
         return self.source.frame.select(
@@ -138,6 +182,11 @@ class Layout:
         smallest = F.min(F.struct(sound.alias("sound"), *carried)).alias("row")
         reduced = frame.groupBy("key", "malformed").agg(smallest, F.sum("n").alias("n"))
         return reduced.select("key", "malformed", *(f"row.{name}" for name in carried), "n")
+
+
+def _day(days: float) -> str:
+    """A day, from days since 1970-01-01, by ISO 8601 with as many digits of the year as it takes."""
+    return str(np.datetime64(math.floor(days), "D"))
 
 
 def _all_finite(metrics: Metrics, k: int) -> bool:

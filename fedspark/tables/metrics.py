@@ -82,8 +82,11 @@ class Metrics:
         ids: Sequence[pa.StringArray],
         label: npt.NDArray[np.float64] | None,
         features: Sequence[npt.NDArray[np.float64]],
+        hashes: Words | None = None,
     ) -> None:
-        """Count rows as staged, but for their features; a number that is missing comes as NaN."""
+        """Count rows as staged, but for their features; a number that is missing comes as NaN. ``hashes`` are those of
+        the keys (`text_hash`), where they are known.
+        """
         self.rows += len(key)
         self.keys += len(key) - key.null_count
         if not is_ascii(key):
@@ -91,7 +94,7 @@ class Metrics:
         if label is not None:
             self.labels = [count + int(np.count_nonzero(label == n)) for n, count in enumerate(self.labels)]
         numbers = [*features] if label is None else [label, *features]
-        self.checksum = (self.checksum + content_sum(key, ids, numbers)) % (1 << 64)
+        self.checksum = (self.checksum + content_sum(key, ids, numbers, hashes)) % (1 << 64)
 
     def add_feature(self, feature: int, values: npt.NDArray[np.float64]) -> None:
         """Count the values of one feature, those that are there."""
@@ -119,21 +122,34 @@ def _order(value: float) -> tuple[bool, float]:
     return (True, 0.0) if math.isnan(value) else (False, value)
 
 
-def content_sum(key: pa.StringArray, ids: Sequence[pa.StringArray], numbers: Sequence[npt.NDArray[np.float64]]) -> int:
-    """Sum modulo 2^64 of a 64-bit hash per row. For equality of honest data: the hash has no key."""
-    state = text_hash(key)
+def content_sum(
+    key: pa.StringArray,
+    ids: Sequence[pa.StringArray],
+    numbers: Sequence[npt.NDArray[np.float64]],
+    hashes: Words | None = None,
+) -> int:
+    """Sum modulo 2^64 of a 64-bit hash per row. For equality of honest data: the hash has no key. ``hashes`` are those
+    of the keys, where they are known; they are left as they are.
+    """
+    state = text_hash(key) if hashes is None else hashes
     for place, column in zip(np.arange(1, len(ids) + 1, dtype=np.uint64) * _MIX2, ids, strict=True):
         if column.null_count < len(column):
             there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+            state = state.copy()
             state[there] = _absorb(state[there], text_hash(column.drop_null()) ^ place)
     for values in numbers:
         state = _absorb(state, values.view(np.uint64))
-    state ^= state >> np.uint64(33)
-    state *= _MIX1
-    state ^= state >> np.uint64(33)
-    state *= _MIX2
-    state ^= state >> np.uint64(33)
-    return int(state.sum(dtype=np.uint64))
+    return int(spread(state).sum(dtype=np.uint64))
+
+
+def spread(state: Words) -> Words:
+    """Every bit of a state in every bit of a new one: MurmurHash3's finaliser."""
+    spread = state ^ (state >> np.uint64(33))
+    spread *= _MIX1
+    spread ^= spread >> np.uint64(33)
+    spread *= _MIX2
+    spread ^= spread >> np.uint64(33)
+    return spread
 
 
 def text_hash(values: pa.StringArray) -> Words:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedspark.conf.tables import OrcTable, ParquetTable
 from fedspark.tables.chosen import chosen
+from fedspark.tables.fingerprint import origin_of
 from fedspark.tables.look import KINDS
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source, locate, reading
@@ -25,11 +26,12 @@ def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, director
         frame = spark.read.format(conf.kind).load(path)
         fields = frame.schema.fields
         frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
+        origin = origin_of(spark, frame)
     columns = tuple(
         Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
         for position, field in enumerate(fields)
     )
-    return chosen(Source(where, kind, frame, columns), conf.where)
+    return chosen(Source(where, kind, frame, columns, origin=origin), conf.where)
 
 
 def kind_of(data_type: DataType) -> Kind:

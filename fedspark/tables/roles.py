@@ -51,6 +51,9 @@ _READS_AS = {
 }
 
 
+_IN_WORDS = {Kind.INTEGER: "integer", Kind.BOOLEAN: "0 or 1", Kind.DATE: "date", Kind.TIMESTAMP: "time"}
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a source: its place from 0, its name, its type in the source's words, and what it is used as.
@@ -114,13 +117,21 @@ class Roles:
         """Where the time, if there is one, is among the measured columns."""
         return len(self.measured) - 1
 
-    def role_of(self, column: Column) -> str:
-        """The role of a column of the source, by its place."""
-        named = [("label", self.label), ("weight", self.weight), ("time", self.time)]
+    def named(self) -> dict[int, tuple[str, Column]]:
+        """Role and column, with its declared type, of every place of the source that has a role."""
         several = [("id", self.ids), ("feature", self.features)]
-        roles = {own.position: role for role, columns in several for own in columns}
-        roles |= {own.position: role for role, own in named if own is not None}
-        return roles.get(column.position, "ignored")
+        one = [("label", self.label), ("weight", self.weight), ("time", self.time)]
+        found = {column.position: (role, column) for role, columns in several for column in columns}
+        return found | {column.position: (role, column) for role, column in one if column is not None}
+
+    def read_as(self, role: str, column: Column, id_type: str) -> str:
+        """What a column with a role becomes, in words."""
+        if role == "id":
+            return "integer" if id_type == "integer" else _IN_WORDS.get(column.kind, "text")
+        if role == "label":
+            return ", ".join(f"{called} as {value}" for called, value in self.label_values) or "0 or 1"
+        inferred = " (inferred)" if role == "feature" and not column.declared else ""
+        return f"{_IN_WORDS.get(column.kind, 'number')}{inferred}"
 
 
 def resolve_roles(

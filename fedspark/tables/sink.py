@@ -21,7 +21,8 @@ from fedspark.crypto.hashing import split_fraction
 from fedspark.errors import FedsparkError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, ChunkWriter, chunk_schema
-from fedspark.tables.metrics import Metrics
+from fedspark.tables.distinct import KeySample
+from fedspark.tables.metrics import Metrics, spread, text_hash
 from fedspark.tables.normal_form import normalise_text
 from fedspark.tables.shapes import IdShapes, shapes_of
 
@@ -70,17 +71,18 @@ class Sink:
     def _write(self, batches: Iterator[pa.RecordBatch]) -> str:
         schema = chunk_schema(self.columns)
         writer = ChunkWriter(self.ref.open(), self.folder, schema, self.chunk_rows, self.chunk_bytes)
-        metrics, shapes, due = Metrics.of(self._measured), IdShapes(self.id_kind, {}), 0
+        metrics, keys = Metrics.of(self._measured), KeySample()
+        shapes, due = IdShapes(self.id_kind, {}), 0
         for raw in batches:
             batch = self._counted(raw, metrics)
             if not batch.num_rows:
                 continue
-            staged = self._staged(batch, metrics)
+            staged = self._staged(batch, metrics, keys)
             if metrics.rows > due:  # one batch of every chunk is enough to know what ids look like
                 shapes = shapes.merge(shapes_of(staged[0], self.id_kind))
                 due = metrics.rows + self.chunk_rows
             writer.write(pa.Table.from_arrays(staged, schema=schema))
-        return json.dumps([writer.close(), metrics.to_json(), shapes.to_json()])
+        return json.dumps([writer.close(), metrics.to_json(), shapes.to_json(), keys.to_json()])
 
     def _counted(self, batch: pa.RecordBatch, metrics: Metrics) -> pa.RecordBatch:
         """The batch without the rows to be skipped, after all were counted."""
@@ -92,8 +94,8 @@ class Sink:
         metrics.malformed += pc.sum(stands_for.filter(malformed)).as_py()
         return batch.filter(pc.invert(malformed)) if self.skip_malformed else batch
 
-    def _staged(self, batch: pa.RecordBatch, metrics: Metrics) -> list[pa.Array]:
-        """The staged columns of a batch, its values counted."""
+    def _staged(self, batch: pa.RecordBatch, metrics: Metrics, keys: KeySample) -> list[pa.Array]:
+        """The staged columns of a batch, its values and keys counted."""
         key, ids = self._ids(batch)
         if self.sample is not None:
             inside = sampled(key, self.sample)
@@ -106,7 +108,9 @@ class Sink:
             metrics.add_feature(k, there)
             measured.append(values)
         numbers = [*measured[self.features : self.features + self.weight], *measured[: self.features]]
-        metrics.add_rows(key, ids, label, numbers)
+        hashes = text_hash(key)
+        metrics.add_rows(key, ids, label, numbers, hashes)
+        keys.add(spread(hashes))
         return [key, *ids, *map(pa.array, numbers if label is None else [label, *numbers])]
 
     @property
@@ -130,12 +134,13 @@ class Sink:
 
 @dataclass(frozen=True)
 class Written:
-    """What all tasks together wrote: (name, rows, bytes) of every chunk, the metrics of all rows, and the shapes of
-    some ids of every task.
+    """What all tasks together wrote: (name, rows, bytes) of every chunk, the metrics of all rows, a sample of their
+    keys, and the shapes of some ids of every task.
     """
 
     files: tuple[tuple[str, int, int], ...]
     metrics: Metrics
+    keys: KeySample
     shapes: IdShapes
 
     @staticmethod
@@ -145,10 +150,13 @@ class Written:
             if error is not None:
                 raise uncarried(error)
         pieces = [json.loads(result) for result, _ in results if result is not None]
-        files = tuple((name, rows, size) for of_task, _, _ in pieces for name, rows, size in of_task)
-        metrics = Metrics.total((Metrics(**metrics) for _, metrics, _ in pieces), features)
-        shapes = (IdShapes.from_json(shapes) for _, _, shapes in pieces)
-        return Written(files, metrics, reduce(IdShapes.merge, shapes, IdShapes(id_kind, {})))
+        files = tuple((name, rows, size) for of_task, *_ in pieces for name, rows, size in of_task)
+        metrics = Metrics.total((Metrics(**metrics) for _, metrics, *_ in pieces), features)
+        keys = KeySample()
+        for *_, sample in pieces:
+            keys.merge(KeySample.from_json(sample))
+        shapes = (IdShapes.from_json(shapes) for _, _, shapes, _ in pieces)
+        return Written(files, metrics, keys, reduce(IdShapes.merge, shapes, IdShapes(id_kind, {})))
 
 
 def sampled(key: pa.StringArray, share: float) -> pa.BooleanArray:

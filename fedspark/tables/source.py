@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -33,6 +33,7 @@ class Source:
     the frame), and, where ``checks_lines``, the boolean
     column ``malformed``, the text of such a ``line`` and the URL of its ``file``. ``skips_lines``: these are left out.
     ``notes`` are words for people about what was read; ``rows`` is their number where the source told it beforehand.
+    ``origin`` is what tells the state of the source that is read from others, as names, sizes and times of files.
 
     Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
     all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
@@ -47,6 +48,7 @@ class Source:
     skips_lines: bool = False
     notes: tuple[str, ...] = ()
     rows: int | None = None
+    origin: Mapping[str, str | int] = field(default_factory=dict)
     lost: Callable[[BaseException], bool] | None = None
     settled: Callable[[int], None] | None = None
 

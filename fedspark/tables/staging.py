@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,13 +20,13 @@ from fedspark.errors import StoreError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.bad_lines import bad_lines
 from fedspark.tables.card import ColumnCard, TableCard
-from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_read, find_nothing_to_learn
+from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_read, find_nothing_to_learn, unread
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunks
 from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.problems import Problems
 from fedspark.tables.registry import open_source
-from fedspark.tables.roles import Column, Kind, Roles, resolve_roles
+from fedspark.tables.roles import Kind, resolve_roles
 from fedspark.tables.sink import RESULT, Sink, Written
 from fedspark.tables.source import SPARK_ERRORS, Source, explain_task, own_session
 
@@ -92,7 +92,7 @@ def stage(
         raise
     chunks = Chunks(ref, tuple((file, rows) for file, rows, _ in written.files), sink.columns)
     size = sum(size for _, _, size in written.files)
-    return _card(name, layout, written, size, time.monotonic() - started), chunks
+    return _card(name, layout, written, size, time.monotonic() - started, sample), chunks
 
 
 def _sink(layout: Layout, ref: StoreRef, folder: str, sample: float | None, chunk_rows: int, chunk_bytes: int) -> Sink:
@@ -159,16 +159,18 @@ def _delete(ref: StoreRef, folder: str, keep: Sequence[str] = ()) -> None:
     store.delete_many([name for name, _ in store.list(folder) if name not in kept])
 
 
-def _card(name: str, layout: Layout, written: Written, size: int, seconds: float) -> TableCard:
+def _card(name: str, layout: Layout, written: Written, size: int, seconds: float, sample: float | None) -> TableCard:
     roles, metrics, count = layout.roles, written.metrics, written.metrics.rows
     labels = {str(value): metrics.labels[value] for value in (0, 1)} if roles.label else None
     outside = (f"{metrics.unsampled:,} rows are not in the sample",) if metrics.unsampled else ()
-    skipped = metrics.malformed if layout.source.skips_lines else 0
+    left_out = metrics.malformed if layout.source.skips_lines else 0
+    without_type, words = unread(layout) if left_out else (0, ())
+    skipped = left_out - without_type
     return TableCard(
         name=name,
         rows=count,
-        dropped=metrics.read - skipped - metrics.unsampled - count,
-        columns=tuple(_column_card(column, roles, count) for column in layout.source.columns),
+        dropped=metrics.read - left_out - metrics.unsampled - count,
+        columns=tuple(_column_cards(layout, metrics)),
         features=tuple(column.name for column in roles.features),
         label_counts=labels,
         constant=layout.constant_features(metrics),
@@ -179,9 +181,23 @@ def _card(name: str, layout: Layout, written: Written, size: int, seconds: float
         skipped=skipped,
         notes=(*layout.source.notes, *outside),
         skipped_lines=tuple(bad_lines(layout.source)) if skipped else (),
+        unread=without_type,
+        unread_values=words,
+        period=layout.period(metrics),
+        distinct_share=written.keys.share(count),
+        origin=dict(layout.source.origin),
+        sample=sample,
     )
 
 
-def _column_card(column: Column, roles: Roles, count: int) -> ColumnCard:
-    role = roles.role_of(column)
-    return ColumnCard(column.name, column.type, role, None if role == "ignored" or not count else 0.0)
+def _column_cards(layout: Layout, metrics: Metrics) -> Iterator[ColumnCard]:
+    roles, count = layout.roles, metrics.rows
+    named = roles.named()
+    there = {column.position: values for column, values in zip(roles.measured, metrics.counts, strict=True)}
+    for column in layout.source.columns:
+        if column.position not in named:
+            yield ColumnCard(column.name, column.type, "ignored")
+            continue
+        role, own = named[column.position]
+        missing = 1.0 - there.get(column.position, count) / count if count else None
+        yield ColumnCard(column.name, column.type, role, missing, roles.read_as(role, own, layout.id_type))

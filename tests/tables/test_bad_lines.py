@@ -9,7 +9,7 @@ import pytest
 
 from fedspark.conf.tables import CsvTable
 from fedspark.errors import TableError
-from fedspark.steps.load import _record, _summary
+from fedspark.steps.load_record import record_of, told
 from fedspark.tables.card import TableCard
 
 LINES = ["id,sick,age", "anna,0,31", "bernd,1", "clara,1,44", "dora,1,2,3,4", '"emil,0,5', "fritz,0,60"]
@@ -35,10 +35,10 @@ def test_malformed_lines_are_left_out_counted_and_shown_masked_where_the_party_s
     assert (card.rows, card.dropped, card.skipped) == (3, 0, 3)
     assert card.skipped_lines == SHOWN
     assert TableCard.from_json(json.loads(json.dumps(card.to_json()))) == card
-    told = f"3 malformed lines left out, for example {', '.join(SHOWN)}"
-    (table,) = _record("load", [card])["tables"]
-    assert told in table["note"]
-    assert told in _summary(card, CsvTable(path="/t", id="id", label="sick", features=["age"]))
+    words = f"3 malformed lines left out, for example {', '.join(SHOWN)}"
+    table = record_of("load", [card])["tables"][0]
+    assert words in table["note"]
+    assert words in told(card, CsvTable(path="/t", id="id", label="sick", features=["age"]))[0]
 
 
 def test_a_card_from_before_lines_could_be_skipped_is_still_read(bench):
@@ -54,10 +54,52 @@ def test_a_malformed_line_does_not_stand_for_a_sound_one_where_duplicates_are_dr
 
 
 def test_other_faults_are_counted_among_the_lines_that_are_not_skipped(refused):
-    message = refused("id,age\n,1\n,2,3\nb,x\nc,1\n", on_bad_row="skip")
+    message = refused("id,age\n,1\n,2,3\nb,x\nc,1\nd,\n", on_bad_row="skip")
     assert "1 row with no id" in message
-    assert "feature column 'age' does not read as a number in 1 row" in message
+    assert "feature column 'age' has no value in 1 row" in message
+    assert "does not read" not in message
     assert "too many fields" not in message
+
+
+VALUES = """id,sick,age,since
+1001,0,31,2020-01-31
+1002,1,old,2020-02-01
+1003,1,44,soon
+x004,0,5,2020-02-03
+1005,si,6,2020-01-01
+1006,1,60,2020-01-02
+"""
+TYPES = {"id": "integer", "since": "date"}
+
+
+def test_lines_with_values_that_do_not_read_are_left_out_and_counted_by_column(bench):
+    options = {"label": "sick", "types": TYPES, "features": ["age", "since"], "on_bad_row": "skip"}
+    card = bench.stage(VALUES + "1007,0\n", **options)
+    assert bench.snapshot()["key"] == ["1001", "1006"]
+    assert (card.rows, card.dropped, card.skipped, card.unread) == (2, 0, 1, 4)
+    assert card.unread_values == (
+        "id column 'id': 1 row with an id that is not of type integer, for example x***4 (4 characters)",
+        "label column 'sick': 1 row with neither 0 nor 1 but 'si', for example 1***5 (4 characters)",
+        "feature columns 'age' (1 row), 'since' (1 row) do not read as a date or a number (values like 'aaa', 'aaaa'), "
+        "for example 1***2 (4 characters), 1***3 (4 characters)",
+    )
+    assert TableCard.from_json(json.loads(json.dumps(card.to_json()))) == card
+    assert (
+        "4 lines with values of no fitting type left out: id column 'id'" in told(card, CsvTable(path="/t", id="id"))[0]
+    )
+
+
+def test_a_line_with_a_wrong_value_does_not_stand_for_a_sound_one_where_duplicates_are_dropped(bench):
+    card = bench.stage("id,age\na,2\na,x\na,1\nb,y\n", on_bad_row="skip", duplicates="drop", training=False)
+    assert bench.snapshot() == {"key": ["a"], "id.id": [None], "x.age": [1.0]}
+    assert (card.rows, card.dropped, card.skipped, card.unread) == (1, 1, 0, 2)
+
+
+def test_a_table_whose_every_value_is_of_another_type_is_refused_with_the_column(refused):
+    message = refused("id,age,city\na,1,Rome\nb,2,Oslo\n", on_bad_row="skip")
+    assert "each of its 2 rows has a value that is not of its column's type: feature column 'city'" in message
+    assert "(values like 'Aaaa')" not in message  # shapes are of letters and digits, without case
+    assert "(values like 'aaaa')" in message
 
 
 def test_a_table_whose_every_line_would_be_skipped_is_refused(refused):

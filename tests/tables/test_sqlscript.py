@@ -8,7 +8,7 @@ import pytest
 
 from fedspark.conf.tables import SqlScriptTable
 from fedspark.errors import ConfigError, TableError
-from fedspark.steps.load import _record
+from fedspark.steps.load_record import record_of
 from fedspark.tables.look import look_at
 
 pytest.importorskip("sqlglot")
@@ -64,7 +64,7 @@ def test_a_dumped_table_has_the_snapshot_of_the_table(bench, dumped, name):
         ("sick", "TINYINT(1)", "label"),
         ("born", "DATE", "ignored"),
     ]
-    assert "2 zero dates (0000-00-00) became nulls" in _record("load", [card])["tables"][0]["note"]
+    assert "2 zero dates (0000-00-00) became nulls" in record_of("load", [card])["tables"][0]["note"]
     assert dict(bench.spark.conf.getAll) == before
 
 

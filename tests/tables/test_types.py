@@ -59,6 +59,11 @@ def test_a_text_that_does_not_read_so_is_refused_with_column_and_type(refused, t
     assert f"feature column 'x' does not read as {article} {type_name} in 1 row" in message
     assert "a***1 (4 characters)" in message
     assert text not in message
+    assert f"(values like {look(text)!r})" in message
+
+
+def look(text: str) -> str:
+    return "".join("a" if character.isalpha() else "9" if character.isdigit() else character for character in text)
 
 
 def test_columns_of_other_types_are_read_as_the_declared_one_where_nothing_is_lost(bench):
@@ -190,6 +195,7 @@ def test_a_time_is_no_feature_and_not_staged(bench, column):
     card = bench.stage({"id": ["a", "b"], "t": column, "x": [1.0, 2.0]}, time="t")
     assert bench.chunks.columns == ("key", "id.id", "x.x")
     assert [column.role for column in card.columns] == ["id", "time", "feature"]
+    assert card.period == ("2024-01-31", "2024-02-01")
 
 
 def test_a_weight_and_a_time_do_not_change_places(bench):

@@ -17,6 +17,7 @@ from pyspark import StorageLevel
 from fedspark.conf.tables import SqlScriptTable
 from fedspark.errors import ConfigError
 from fedspark.tables.chosen import chosen
+from fedspark.tables.fingerprint import origin_of
 from fedspark.tables.roles import Column
 from fedspark.tables.source import SPARK_ERRORS, Source, explain_task, locate, reading, telling_driver
 from fedspark.tables.sqlscript.columns import DumpColumn
@@ -52,6 +53,7 @@ def read(spark: SparkSession, name: str, conf: SqlScriptTable, directory: Path) 
     path, limit = locate(conf.path, directory), conf.max_megabytes << 20
     table = DumpTable(where, conf.table, conf.database, limit)
     with reading(where, _KIND):
+        origin = origin_of(spark, spark.read.text(path))
         lengths = spark.read.format("binaryFile").load(path).agg({"length": "sum"}).first()
         lines = spark.read.option("lineSep", "\n").text(path)
         file = lines.metadataColumn("_metadata")["file_path"].alias("file")
@@ -65,7 +67,7 @@ def read(spark: SparkSession, name: str, conf: SqlScriptTable, directory: Path) 
         rows = rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
         zeros = rows.agg({"zeros": "sum"}).first()
     notes = () if not zeros or not zeros[0] else (f"{zeros[0]:,} zero dates (0000-00-00) became nulls",)
-    return chosen(Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes), conf.where)
+    return chosen(Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes, origin=origin), conf.where)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""The card keeps what tells the state of the files that were read: another state is another fingerprint."""
+
+from __future__ import annotations
+
+import os
+
+from fedspark.conf.tables import CsvTable, ParquetTable
+
+NOON = 1_700_000_000
+
+
+def put(path, text: str, time: int = NOON) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (time, time))
+
+
+def origin(bench, pattern: str) -> dict:
+    table = CsvTable(path=str(bench.directory / pattern), id="id")
+    return dict(bench.stage_conf(table, training=False).origin)
+
+
+def test_files_are_counted_with_their_size_and_last_change(bench):
+    put(bench.directory / "x/1.csv", "id,age\na,1\n")
+    put(bench.directory / "x/2.csv", "id,age\nb,2\nc,3\n", NOON + 60)
+    found = origin(bench, "x/*.csv")
+    assert (found["files"], found["size"], found["last change"]) == (2, 26, "2023-11-14T22:14:20Z")
+    assert len(found["fingerprint"]) == 16
+
+
+def test_another_name_size_or_time_is_another_fingerprint_and_another_folder_is_not(bench):
+    text = "id,age\na,1\n"
+    states = [("1.csv", text, NOON), ("2.csv", text, NOON), ("1.csv", text + "b,2\n", NOON), ("1.csv", text, NOON + 1)]
+    found = []
+    for number, (name, content, time) in enumerate([*states, states[0]]):
+        put(bench.directory / f"odd [{number}] {{a,b}} 100%" / name, content, time)
+        found.append(origin(bench, f"odd ?{number}? *100%/*.csv")["fingerprint"])
+    assert len(set(found)) == 4
+    assert found[-1] == found[0]
+
+
+def test_parquet_has_a_fingerprint_too(bench):
+    card = bench.stage({"id": ["a", "b"], "x": [1.0, 2.0]})
+    assert card.origin["files"] == 1
+    assert card.origin["size"] == (bench.directory / "people.parquet").stat().st_size
+    again = bench.stage_conf(ParquetTable(path=str(bench.directory / "people.parquet"), id="id"))
+    assert again.origin == card.origin
+
+
+def test_the_card_knows_about_how_many_different_keys_there_are(bench):
+    assert bench.stage("id,age\na,1\na,2\nb,3\nb,4\n").distinct_share == 0.5
+    assert bench.stage("id,age\na,1\na,2\nb,3\nb,4\n", duplicates="drop").distinct_share == 1.0
+    assert bench.stage("id,age\n").distinct_share is None
