@@ -144,6 +144,17 @@ def test_rows_of_other_runs_stay_and_those_of_the_same_run_are_replaced(server: 
     assert tables(server) == ["scores"]
 
 
+def test_a_row_without_a_value_that_the_table_needs_is_refused_when_its_part_is_written(server: ClickHouse) -> None:
+    server.execute(
+        "CREATE TABLE scores (id String, score Float64, run String) ENGINE = MergeTree PARTITION BY run ORDER BY id"
+    )
+    target = sink(server, if_exists="append")
+    begin(target)
+    with pytest.raises(TableError, match=r"some rows have no value in it\. Make it Nullable"):
+        write_part(target, rows(0), 0)
+    assert tables(server) == ["scores"]
+
+
 @pytest.mark.parametrize(
     ("made", "words"),
     [
@@ -246,8 +257,14 @@ def proxy(server: ClickHouse) -> Iterator[Proxy]:
     between.close()
 
 
-@pytest.mark.parametrize("if_exists", ["refuse", "replace", "append"])
-@pytest.mark.parametrize("after", [0, 100, 400, 800])
+@pytest.mark.parametrize(
+    ("after", "if_exists"),
+    [
+        *((after, way) for after in (0, 100, 400, 800) for way in ("refuse", "replace")),
+        (100, "append"),
+        (400, "append"),
+    ],
+)
 def test_wherever_the_connection_is_lost_rows_arrive_once(
     server: ClickHouse, proxy: Proxy, after: int, if_exists: str
 ) -> None:

@@ -30,8 +30,8 @@ class SinkConf(Model):
     if_exists: Literal["refuse", "replace", "append"] = Field(
         default="refuse",
         description="What to do when the table is there. refuse: write nothing. replace: all its rows give way to "
-        "those of this run, at once. append: rows of other runs stay, and a column `run` holds each row's run; a run "
-        "of the same name gives its rows anew.",
+        "those of this run, at once. append: rows of other runs stay, and a column `run` holds the name of each row's "
+        "run; those of an earlier run of the same name, whatever its pipeline, give way.",
     )
 
     @property

@@ -219,6 +219,8 @@ def insistently(action: Callable[[], T]) -> T:
 def _write_part(sink: Sink, rows: pa.Table, part: int) -> None:
     def fill(client: Any, scratch: str) -> int:
         _check(client, sink, scratch, rows)
+        if sink.appends and _exists(client, sink, sink.table):
+            _check(client, sink, sink.table, rows)
         _insert(sink, scratch, rows)
         return int(rows.num_rows)
 

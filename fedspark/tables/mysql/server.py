@@ -161,7 +161,8 @@ class Server:
             return int(cursor.rowcount)
 
         with self.explaining(), self._connection.cursor() as cursor:
-            cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")  # nothing is cut short
+            strict = "CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'STRICT_ALL_TABLES')"
+            cursor.execute(f"SET SESSION sql_mode = {strict}")  # nothing is cut short to fit
             self._connection.begin()
             yield changed
             self._connection.commit()
