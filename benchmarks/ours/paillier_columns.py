@@ -19,6 +19,7 @@ from fedspark.crypto.paillier import PrivateKey, encrypt, engine_for
 from fedspark.crypto.randomness import Stream, derive
 
 SCALE = 20
+_OFFSET = 1 << 40
 
 
 def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
@@ -36,6 +37,10 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
         )  # fmt: skip
         assert key.decrypt(make())[:2] == numbers[:2].tolist()
         return lambda: Work(rows, len(make().to_bytes()), extra=extra)
+    if case == "decrypt-packed":
+        packed = key.encrypt(_packed(numbers, config["bits"] // 8), SCALE, _stream())
+        assert (_unpacked(key.decrypt(packed), config["bits"] // 8, rows) == numbers).all()
+        return lambda: Work(len(_unpacked(key.decrypt(packed), config["bits"] // 8, rows)), extra=extra)
     column = key.encrypt(numbers, SCALE, _stream())
     if case == "decrypt":
         assert key.decrypt(column) == numbers.tolist()
@@ -53,6 +58,21 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
 
         return linear
     raise ValueError(f"no case {case}")
+
+
+def _packed(numbers: np.ndarray, width: int) -> np.ndarray:
+    """Numbers, offset to be unsigned, in slots of 64 bits, all but the last slot of each plaintext: uint8[T, width]."""
+    slots = width // 8 - 1
+    padded = np.full(-(-len(numbers) // slots) * slots, _OFFSET)
+    padded[: len(numbers)] += numbers
+    plain = np.zeros((len(padded) // slots, slots + 1), "<i8")
+    plain[:, :slots] = padded.reshape(-1, slots)
+    return plain.view(np.uint8)
+
+
+def _unpacked(plain: list[int], width: int, rows: int) -> np.ndarray:
+    words = np.frombuffer(b"".join(number.to_bytes(width, "little") for number in plain), "<i8")
+    return words.reshape(len(plain), -1)[:, :-1].reshape(-1)[:rows] - _OFFSET
 
 
 def _stream(purpose: str = "measured") -> Stream:

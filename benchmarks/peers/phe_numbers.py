@@ -31,7 +31,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
         width = public.nsquare.bit_length() // 8
         return lambda: Work(rows, width * len(encrypt()))
     column = encrypt()
-    if case == "decrypt":
+    if case in ("decrypt", "decrypt-packed"):
         assert [private.decrypt(cell) for cell in column[:8]] == numbers[:8]
         return lambda: Work(len([private.decrypt(cell) for cell in column]))
     if case == "add":
