@@ -110,7 +110,7 @@ def meaning(conf: ColumnsConf, source: Source, column: Column) -> str:
     if field is None:
         return ""
     if column.read_as_text:
-        return _DECLARED.get(column.type, "text") if column.declared else "text"
+        return _DECLARED.get(column.cast or "", "text")
     found = field.dataType.simpleString()
     return found if found.startswith("decimal(") else _SPARK.get(found.partition("(")[0], "")
 

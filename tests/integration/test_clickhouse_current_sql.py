@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from chdb.session import Session
 
 from fedspark.conf.tables import ClickHouseSink
+from fedspark.tables.clickhouse.columns import Target, encoded, fitted, hash_sql, hashes, target_type
 from fedspark.tables.clickhouse.sink import Sink
 from fedspark.tables.clickhouse.sql import Selection, bare, column_of, id_of, quoted, row_hash, value_of
 
@@ -113,3 +116,47 @@ def test_what_a_writer_says_to_append(engine: Any) -> None:
     assert kept == [["new", "Mon\\'day"], ["other", "Tuesday"]]
     found = engine("SELECT engine, partition_key FROM system.tables WHERE database = 'd' AND name = 'runs'")
     assert found == [["MergeTree", "run"]]
+
+
+@pytest.mark.parametrize(
+    ("meaning", "values"),
+    [
+        ("uint64", [Decimal(2**64 - 1), Decimal(0), None]),
+        ("int8", [-128, 127, None]),
+        ("float32", [float("nan"), -0.0, None]),
+        ("float64", [float("-inf"), 5e-324, None]),
+        ("decimal(9,2)", [Decimal("-0.01"), Decimal("0.00"), None]),
+        ("decimal(18,3)", [Decimal("-123456789012345.125"), Decimal(1), None]),
+        ("decimal(38,4)", [Decimal("-1234567890123456789012345678901234.5678"), Decimal(0), None]),
+        ("text", ["", "abc\0", "ä" * 200, None]),
+        ("date", [datetime.date(1900, 1, 1), datetime.date(2299, 12, 31), None]),
+        ("timestamp", [datetime.datetime(1960, 1, 1, 0, 0, 0, 1), datetime.datetime(2200, 1, 1), None]),
+    ],
+)
+def test_imported_values_are_stored_and_hashed_as_here(
+    engine: Any, tmp_path: Path, meaning: str, values: list[Any]
+) -> None:
+    kind = target_type(meaning, True)
+    assert kind is not None
+    target = Target("x`", kind, True, meaning)
+    array, wrong = fitted(pa.array(values), target)
+    assert wrong is None
+    head = b"".join(bytes([len(text)]) + text for text in (target.name.encode(), target.sql_type.encode()))
+    (tmp_path / "block").write_bytes(bytes([1, len(values)]) + head + b"".join(encoded(array, target)))
+    engine("CREATE DATABASE IF NOT EXISTS d")
+    for name in ("t", "slice"):
+        engine(f"DROP TABLE IF EXISTS d.{name}")
+        engine(f"CREATE TABLE d.{name} ({quoted(target.name)} {target.sql_type}) ENGINE = MergeTree ORDER BY tuple()")
+    engine(f"INSERT INTO d.slice SELECT * FROM file('{tmp_path / 'block'}', 'Native')")
+    listing = "SELECT DISTINCT partition_id FROM system.parts WHERE database = 'd' AND table = 'slice' AND active"
+    ((partition,),) = engine(listing)
+    engine(f"ALTER TABLE d.t ATTACH PARTITION ID '{partition}' FROM d.slice")
+    shown = engine(f"SELECT toString({quoted(target.name)}) FROM d.t")
+    assert sorted(found[0] for found in engine(f"SELECT toString({hash_sql(target)}) FROM d.t")) == sorted(
+        map(str, hashes(array))
+    )
+    if meaning in ("date", "timestamp"):
+        assert sorted(row[0] for row in shown) == sorted(
+            "\\N" if value is None else value.isoformat(" ", "microseconds") if meaning == "timestamp" else str(value)
+            for value in values
+        )

@@ -37,7 +37,9 @@ class ImportPlace(ClickHousePlace):
 
 
 class ImportConf(Model):
-    """A table to be copied as it is: all its columns but those it ignores, in their own types, and all its rows."""
+    """A table to be copied as it is: all its rows, and all its columns but those it ignores, in their own types; those
+    of CSV in the ones that its `types` says, else as text.
+    """
 
     source: Name = Field(alias="from", description="Name of the table, of any kind, under `tables`.")
     to: ImportPlace = Field(description="The table to be made.")

@@ -126,7 +126,8 @@ class Refused:
         """One problem per column."""
         problems = Problems(where)
         if self.lines:
-            problems.add(f"{self.lines:,} malformed lines", "Correct them, or set `on_bad_row: skip`.")
+            lines = f"{self.lines:,} malformed line{'' if self.lines == 1 else 's'}"
+            problems.add(lines, "Correct them, or set `on_bad_row: skip`.")
         for place, (count, shown) in sorted(self.columns.items()):
             target = targets[place]
             rows = f"column {target.name!r}: {count:,} row{'' if count == 1 else 's'}"
@@ -230,10 +231,10 @@ class _Unfit(FedsparkError):
 
 def insert(client: Any, landing: Landing, table: str, batches: Iterator[list[pa.Array]]) -> None:
     """Insert batches of arrays, one per target, as they come; the driver would make a Python object of every value."""
-    names = ", ".join(quoted(target.name) for target in landing.targets)
+    names = [quoted(target.name) for target in landing.targets]
     with landing.server.explained(landing.where):
         client.establish_connection(None)
-        client.connection.send_query(f"INSERT INTO {landing.sql(table)} ({names}) VALUES")
+        client.connection.send_query(f"INSERT INTO {landing.sql(table)} ({', '.join(names)}) VALUES")
         client.connection.send_external_tables(None)
         client.receive_sample_block()
     for batch in batches:
