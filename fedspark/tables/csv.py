@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedspark.conf.tables import CsvTable
 from fedspark.errors import TableError
 from fedspark.tables.chosen import chosen
+from fedspark.tables.csv_pieces import CsvPieces
+from fedspark.tables.direct import Direct, cut, local_files, numbered
 from fedspark.tables.fingerprint import origin_of
 from fedspark.tables.header import columns_of
+from fedspark.tables.look import OPENERS, UNKNOWN_TO_PYTHON
 from fedspark.tables.source import Source, locate, reading
 
 if TYPE_CHECKING:
@@ -30,11 +34,30 @@ def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Sou
         raise TableError(f"{where}: it is empty, without even a header line.", remedy="Write the file again.")
     columns = columns_of(where, conf, list(first))
     with reading(where, "CSV"):
-        frame = _frame(spark, where, path, conf, options, [value or "" for value in first])
-        origin = origin_of(spark, frame)
+        header = [value or "" for value in first]
+        frame = _frame(spark, where, path, conf, options, header)
+        origin, direct = origin_of(spark, frame), _direct(spark, frame, conf, header)
     skips = conf.on_bad_row == "skip"
-    source = Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=skips, origin=origin)
+    source = Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=skips, origin=origin, direct=direct)
     return chosen(source, conf.where)
+
+
+def _direct(spark: SparkSession, frame: DataFrame, conf: CsvTable, header: Sequence[str]) -> Direct | None:
+    """A way to the rows of files that are neither compressed nor in another encoding than UTF-8, all to be read."""
+    files = local_files(frame.inputFiles())
+    packed = (*OPENERS, *UNKNOWN_TO_PYTHON)
+    if files is None or any(path.endswith(packed) for path in files):
+        return None
+    plain = conf.delimiter.isascii() and conf.delimiter not in '"\r\n\0' and len(header) > 1
+    if conf.on_bad_row == "skip" or conf.encoding != "utf-8" or not plain:
+        return None
+    tasks = cut(files, spark.sparkContext.defaultParallelism)
+    begins = tuple(header) if conf.header else None
+
+    def reader(wanted: Sequence[str]) -> CsvPieces:
+        return CsvPieces(tasks, len(header), tuple(wanted), conf.delimiter, begins)
+
+    return Direct(frame, numbered(spark, len(tasks)), reader)
 
 
 def _frame(

@@ -33,7 +33,8 @@ _LONGEST_HEADER = 1 << 24
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 """How Python opens a file of that suffix, as Spark would; `open` for all others."""
 
-_UNKNOWN_TO_PYTHON = (".lz4", ".snappy", ".zst", ".deflate", ".xz")
+UNKNOWN_TO_PYTHON = (".lz4", ".snappy", ".zst", ".deflate", ".xz")
+"""Suffixes of files that Spark may open, and Python does not."""
 
 
 def look_at(name: str, conf: FileTable, *, id_type: str, needs_label: bool = False) -> None:
@@ -93,7 +94,7 @@ def _columns(where: str, file: Path, conf: FileTable) -> tuple[Column, ...] | No
     if isinstance(conf, SqlScriptTable):
         return None
     if isinstance(conf, CsvTable):
-        return None if file.suffix in _UNKNOWN_TO_PYTHON else columns_of(where, conf, _first_line(where, file, conf))
+        return None if file.suffix in UNKNOWN_TO_PYTHON else columns_of(where, conf, _first_line(where, file, conf))
     try:
         schema = pq.read_schema(file) if conf.kind == "parquet" else orc.ORCFile(file).schema
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedspark.conf.tables import OrcTable, ParquetTable
 from fedspark.tables.chosen import chosen
+from fedspark.tables.direct import Direct, Unplain, cut, local_files, numbered
 from fedspark.tables.fingerprint import origin_of
 from fedspark.tables.look import KINDS
+from fedspark.tables.parquet_pieces import ParquetPieces, first_fits
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source, locate, reading
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
 
@@ -25,13 +28,30 @@ def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, director
     with reading(where, kind):
         frame = spark.read.format(conf.kind).load(path)
         fields = frame.schema.fields
+        files = local_files(frame.inputFiles()) if conf.kind == "parquet" else None
         frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
         origin = origin_of(spark, frame)
     columns = tuple(
         Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
         for position, field in enumerate(fields)
     )
-    return chosen(Source(where, kind, frame, columns, origin=origin), conf.where)
+    direct = None if files is None else direct_to(spark, frame, files, [field.name for field in fields])
+    return chosen(Source(where, kind, frame, columns, origin=origin, direct=direct), conf.where)
+
+
+def direct_to(spark: SparkSession, frame: DataFrame, files: Sequence[str], names: Sequence[str]) -> Direct:
+    """A way to the rows of Parquet files; the columns of ``frame``, in the order of ``names``, are c0, c1, ..."""
+    tasks = cut(files, spark.sparkContext.defaultParallelism)
+    types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+    in_file = {f"c{position}": name for position, name in enumerate(names)}
+
+    def reader(wanted: Sequence[str]) -> ParquetPieces:
+        columns = tuple((field, in_file[field], types[field]) for field in wanted)
+        if not first_fits(files[0], columns):
+            raise Unplain("columns that are in no file, or in none of Spark's types")
+        return ParquetPieces(tasks, columns)
+
+    return Direct(frame, numbered(spark, len(tasks)), reader)
 
 
 def kind_of(data_type: DataType) -> Kind:

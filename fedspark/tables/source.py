@@ -14,6 +14,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
 from fedspark.errors import FedsparkError, StoreError, TableError
+from fedspark.tables.direct import Direct
 from fedspark.tables.roles import Column
 from fedspark.tables.sink import carried, uncarried
 
@@ -34,6 +35,7 @@ class Source:
     column ``malformed``, the text of such a ``line`` and the URL of its ``file``. ``skips_lines``: these are left out.
     ``notes`` are words for people about what was read; ``rows`` is their number where the source told it beforehand.
     ``origin`` is what tells the state of the source that is read from others, as names, sizes and times of files.
+    ``direct`` is a way to the same rows without the JVM, where there is one.
 
     Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
     all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
@@ -51,6 +53,7 @@ class Source:
     origin: Mapping[str, str | int] = field(default_factory=dict)
     lost: Callable[[BaseException], bool] | None = None
     settled: Callable[[int], None] | None = None
+    direct: Direct | None = None
 
 
 def spark_path(url: str) -> str:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Literal
 from fedspark.conf.tables import ColumnsConf
 from fedspark.errors import StoreError
 from fedspark.exchange.store import StoreRef
+from fedspark.tables.arrival import arriving, by_spark
 from fedspark.tables.bad_lines import bad_lines
 from fedspark.tables.card import ColumnCard, TableCard
 from fedspark.tables.checks import find_bad_rows, find_duplicates, find_nothing_read, find_nothing_to_learn, unread
 from fedspark.tables.chunks import CHUNK_BYTES, CHUNK_ROWS, Chunks
+from fedspark.tables.direct import UNPLAIN
 from fedspark.tables.layout import Layout
 from fedspark.tables.metrics import Metrics
 from fedspark.tables.problems import Problems
@@ -122,13 +124,20 @@ def _write(layout: Layout, sink: Sink) -> Written:
     A connection to the source that is lost fails the job where Spark does not run tasks again (on one machine): then
     the whole job runs again, twice at most.
     """
+    size_batches(layout)
+    results = _collect(arriving(layout, sink, RESULT), layout.source)
+    if any(row.error is not None and UNPLAIN in row.error for row in results):
+        results = _collect(by_spark(layout, sink, RESULT), layout.source)
+    return Written.of([(row.result, row.error) for row in results], len(layout.roles.measured), sink.id_kind)
+
+
+def size_batches(layout: Layout) -> None:
+    """Have Spark hand rows to Python in batches of a good size, unless somebody has chosen one."""
     session = layout.source.frame.sparkSession  # a source may have one of its own
     if session.sparkContext.getConf().get(_BATCH) is None:
         # Spark's 10,000 rows are small batches for few columns, and larger ones than memory likes for thousands.
-        row = 8 * sink.features + 32 * (1 + sink.ids)
+        row = 8 * len(layout.roles.features) + 32 * (1 + len(layout.roles.ids))
         session.conf.set(_BATCH, str(max(1, min(_BATCH_ROWS, _BATCH_BYTES // row))))
-    results = _collect(layout.sinkable().mapInArrow(sink, RESULT), layout.source)
-    return Written.of([(row.result, row.error) for row in results], len(layout.roles.measured), sink.id_kind)
 
 
 def _collect(frame: DataFrame, source: Source) -> list[Row]:

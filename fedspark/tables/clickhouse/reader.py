@@ -23,6 +23,7 @@ from fedspark.conf.tables.clickhouse import ClickHouseTable
 from fedspark.errors import FedsparkError, TableError
 from fedspark.tables.clickhouse.server import LOST, NO_TABLE, Lost, Refused, Server
 from fedspark.tables.clickhouse.sql import Selection, column_of, id_of, literal, quoted, row_hash, value_of
+from fedspark.tables.direct import Direct, numbered, numbers_in
 from fedspark.tables.problems import meant
 from fedspark.tables.roles import Column, resolve_roles
 from fedspark.tables.source import Source, telling_driver
@@ -33,18 +34,19 @@ if TYPE_CHECKING:
 _MOST_SLICES = 32
 _PAUSES = (1.0, 4.0)
 _BLOCK_ROWS = 65_536
-_BLOCK_BYTES = 1_000_000
-_LARGEST = 16
+_BLOCK_BYTES = 2_000_000
+_LARGEST = 8
 _ARROW = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}
 
 
 def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path) -> Source:
     """The table ``name`` of a party file in ``directory``; its frame has the columns that can have a role."""
     columns, slices = plan(name, conf, directory, min(_MOST_SLICES, spark.sparkContext.defaultParallelism))
-    numbers = spark.range(0, slices.selection.slices, 1, slices.selection.slices)
+    numbers = numbered(spark, slices.selection.slices)
     frame = numbers.mapInArrow(slices, ", ".join(f"{field} {spark_type}" for field, spark_type in slices.fields))
     rows = sum(rows for rows, _ in slices.totals.values())
-    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows)
+    direct = Direct(frame, numbers, lambda _: slices)
+    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct)
 
 
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
@@ -90,9 +92,8 @@ class Slices:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of the slices, in blocks as the server sends them."""
         with telling_driver():
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    yield from self.slice(number)
+            for number in numbers_in(batches):
+                yield from self.slice(number)
 
     def slice(self, number: int) -> Iterator[pa.RecordBatch]:
         """The rows of one slice. Raises Lost, and TableError when they are not those that were there at first."""
@@ -114,7 +115,7 @@ class Slices:
 
     def _stream(self, number: int) -> Iterator[pa.RecordBatch]:
         rows = checksum = 0
-        with self.server.client(self.where) as client:
+        with self.server.client(self.where, use_numpy=True) as client:
             for block in client.query_arrow_stream(
                 self.selection.slice(number), settings=self._settings(), field_metadata=False
             ):
