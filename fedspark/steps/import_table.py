@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fedspark.conf.model import LABEL_PATTERN
 from fedspark.conf.party_file import OwnConf
 from fedspark.conf.tables.imports import ImportConf
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
@@ -58,6 +60,11 @@ def import_table(
     stored values are not those that were read; ConfigError when the party file is wrong.
     """
     name = _chosen(party, name)
+    if not re.fullmatch(LABEL_PATTERN, label):
+        raise ConfigError(
+            f"{label!r} cannot be the name of an import's run.",
+            remedy="Use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64 of them.",
+        )
     progress = progress or Progress(party.party)
     progress.step = f"import {name}"
     ref = StoreRef(party.workspace.files, tuple(sorted(party.workspace.options.items())), str(party.directory))

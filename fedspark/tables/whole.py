@@ -34,6 +34,8 @@ _SPARK = {
     "double": "float64",
     "boolean": "boolean",
     "string": "text",
+    "char": "text",
+    "varchar": "text",
     "binary": "bytes",
     "date": "date",
     "timestamp": "timestamp",
@@ -72,12 +74,12 @@ def open_whole(spark: SparkSession, name: str, conf: ColumnsConf, directory: Pat
             remedy="Copy them there: INSERT INTO ... SELECT * FROM remote('host:port', ...).",
         )
     session = own_session(spark)
-    session.conf.set("spark.sql.session.timeZone", "UTC")
     shards = len(conf.shards) if isinstance(conf, ShardedTable) else 1
     wanted = _in_slices(conf, slices or (_SHARDED_SLICES if shards > 1 else None))
-    _cut_files(session, max(1, (slices or _SLICES) // shards))
+    files = max(1, (slices or _SLICES) // shards)
+    _prepare(session, files)
     source = open_whole_source(session, name, wanted, directory)
-    _cut_files(source.frame.sparkSession, max(1, (slices or _SLICES) // shards))
+    _prepare(source.frame.sparkSession, files)  # Hive's is another one
     columns = tuple(
         (column, meaning(conf, source, column)) for column in source.columns if column.name not in conf.ignore
     )
@@ -154,8 +156,9 @@ def _in_slices(conf: ColumnsConf, slices: int | None) -> ColumnsConf:
     return conf.model_copy(update={"slices": slices}) if "slices" in type(conf).model_fields else conf
 
 
-def _cut_files(session: SparkSession, slices: int) -> None:
-    """Let files be cut by their sizes alone, whatever the cluster's."""
+def _prepare(session: SparkSession, slices: int) -> None:
+    """Let files be cut by their sizes alone, whatever the cluster's, and times become text in UTC."""
+    session.conf.set("spark.sql.session.timeZone", "UTC")
     session.conf.set("spark.sql.files.minPartitionNum", str(slices))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 import yaml
 
@@ -26,10 +27,14 @@ from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.steps import import_table as steps
 from tests.integration.servers.clickhouse import PASSWORD as CLICKHOUSE_PASSWORD
 from tests.integration.servers.clickhouse import ClickHouse
+from tests.integration.servers.hive import Metastore
 from tests.integration.servers.mariadb import PASSWORD as MARIADB_PASSWORD
 from tests.integration.servers.mariadb import MariaDB
+from tests.integration.test_hive import Hive
 
 pytestmark = pytest.mark.spark
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 class Bench:
@@ -206,6 +211,29 @@ def test_lines_of_csv_that_are_malformed_or_no_numbers_are_refused(bench: Bench)
     assert bench.rows() == [(1, "5"), (2, None), (3, "1.5")]
 
 
+@pytest.mark.slow
+def test_a_partitioned_table_of_hive_is_imported_with_its_partition_column(
+    bench: Bench, spark: Any, metastore: Metastore, stopped: Any
+) -> None:
+    hive = Hive(spark, metastore)
+    hive.sql(
+        "DROP TABLE IF EXISTS fed.people",
+        "CREATE TABLE fed.people (id BIGINT, name VARCHAR(9), at TIMESTAMP) PARTITIONED BY (day DATE) "
+        "STORED AS PARQUET",
+        *(f"INSERT INTO fed.people PARTITION (day = '2026-01-0{day}') SELECT id + {day * 100}, concat('n', id), "
+          "TIMESTAMP '2026-03-29 02:30:00 UTC' FROM range(100)" for day in (1, 2, 3)),
+    )  # fmt: skip
+    table = metastore.conf(table="people", id="id")
+    stopped(table, slices=3)
+    record = bench.run(table, slices=3)
+    assert record["slices"] == {"all": 3, "read by the last attempt": 0}
+    assert bench.rows() == [
+        (day * 100 + n, f"n{n}", "2026-03-29 02:30:00", datetime.date(2026, 1, day))
+        for day in (1, 2, 3)
+        for n in range(100)
+    ]
+
+
 def test_a_sharded_table_becomes_one(bench: Bench, mysql: Callable[..., dict[str, Any]]) -> None:
     for shard in range(3):
         table = mysql(
@@ -217,13 +245,17 @@ def test_a_sharded_table_becomes_one(bench: Bench, mysql: Callable[..., dict[str
     assert bench.rows() == [(shard * 100 + n, f"n{n}") for shard in range(3) for n in range(50)]
 
 
-def test_an_import_that_is_killed_goes_on_without_reading_again_what_is_there(bench: Bench) -> None:
+@pytest.mark.slow
+def test_a_job_that_is_killed_goes_on_without_reading_again_what_is_there(bench: Bench) -> None:
     table = bench.parquet(files=12, rows=5_000)
     file = bench.write(table, slices=12)
+    spark_submit = str(Path(pyspark.__file__).parent / "bin/spark-submit")
+    options = ["--master", "local[1]", "--conf", "spark.ui.enabled=false"]
+    java = ["--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "fedspark", "import", "--party", str(file), "--set", "spark.master=local[1]"],
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        [spark_submit, *options, *java, str(CHECKOUT / "jobs/import_table.py"), "--party", str(file)],
+        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYSPARK_PYTHON": sys.executable},
     )  # fmt: skip
     assert process.stderr is not None
     slices = bench.directory / "workspace/imports/people/1/slices"
@@ -322,7 +354,7 @@ def test_a_table_that_is_there_stays_or_is_replaced_at_once(bench: Bench, stoppe
     bench.clickhouse.execute("CREATE TABLE people (id Int64, name String) ENGINE = MergeTree PARTITION BY id % 3 "
                              "ORDER BY (name, id)")  # fmt: skip
     bench.clickhouse.execute("INSERT INTO people SELECT 0, 'old'")
-    with pytest.raises(TableError, match=r"it is there already"):
+    with pytest.raises(TableError, match=r"it is there already\. .*`if_exists: replace`, which"):
         bench.run(table)
     stopped(table, slices=2, to={"if_exists": "replace"})
     assert bench.rows() == [(0, "old")]
@@ -387,6 +419,8 @@ def test_names_that_are_not_in_the_file_are_told(bench: Bench) -> None:
     party = load_own(bench.write(bench.parquet(files=1), order_by=["nme"]))
     with pytest.raises(ConfigError, match=r"no import 'persons' in .*; under `imports` it has: people"):
         steps.import_table(party, "persons", "1")
+    with pytest.raises(ConfigError, match=r"'../1' cannot be the name"):
+        steps.import_table(party, "people", "../1")
     with pytest.raises(TableError, match=r"`order_by` of the import names column 'nme'.*Did you mean 'name'"):
         steps.import_table(party, "people", "1")
     with pytest.raises(FedsparkError, match="already"):

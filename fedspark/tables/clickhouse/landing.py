@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fedspark.errors import TableError
 from fedspark.tables.clickhouse.columns import Target
 from fedspark.tables.clickhouse.sink import Sink, execute, insistently, is_there, tables_of
 from fedspark.tables.clickhouse.sql import literal, quoted
@@ -31,8 +32,14 @@ def columns_of(landing: Landing) -> dict[str, str] | None:
 
     def look() -> dict[str, str] | None:
         with landing.server.client(landing.where) as client:
-            if not is_there(client, landing):
-                return None
+            try:
+                if not is_there(client, landing):
+                    return None
+            except TableError as error:
+                if landing.if_exists == "refuse":
+                    remedy = "Name another table, or set `if_exists: replace`, which removes all its rows."
+                    raise TableError(error.message, remedy=remedy) from None
+                raise
             described = execute(client, landing, f"DESCRIBE TABLE {landing.sql(landing.table)}")
             return {name: kind for name, kind, *_ in described}
 
