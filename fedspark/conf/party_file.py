@@ -245,7 +245,8 @@ def _sink_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
     taken: dict[tuple[Any, ...], str] = {}
     for step, raw in scores.items():
         for sink in map(as_mapping, [raw] if isinstance(raw, Mapping) else as_list(raw)):
-            place = tuple(sink.get(key) for key in ("kind", "host", "port", "database", "table"))
+            keys = ("kind", "host", "port", "metastore", "database", "table", "partition")
+            place = tuple(str(sink.get(key)) for key in keys)
             if sink.get("kind") in SINK_KINDS and place in taken:
                 rule = f"names a table that scores.{taken[place]} names too: one would undo the other"
                 yield Finding(("scores", step), rule, sink.get("table"))

@@ -22,7 +22,7 @@ from fedspark.conf.tables.sinks import RUN
 from fedspark.errors import ConfigError, StoreError
 from fedspark.run import Run, Workspace
 from fedspark.scoring.output import SCORE, ScoreFiles, part_name, shown_name
-from fedspark.tables.sinks import Sink, short
+from fedspark.tables.sinks import NEED_SPARK, Scratch, Sink, short
 
 _WRAPPER = re.compile(r"(?:lowcardinality|nullable)\((.*)\)")
 _INTEGER = re.compile(
@@ -131,6 +131,8 @@ def _deliver(run: Run, conf: SinkConf, files: ScoreFiles, ids: Mapping[str, str]
     def write() -> dict[str, Any]:
         nonlocal begun
         begun, began = True, run.progress.now()
+        if conf.kind in NEED_SPARK:
+            _ = run.spark
         sink.begin()
         rows = run.parts(f"write to {sink.place}", deliver_part, files.parts, context, rows=files.rows)
         sink.finish(rows)
@@ -154,7 +156,8 @@ def _deliver(run: Run, conf: SinkConf, files: ScoreFiles, ids: Mapping[str, str]
 
 def _sink(run: Run, conf: SinkConf, ids: Mapping[str, str]) -> Sink:
     schema = sink_schema(conf, ids)
-    return Sink.of(conf, run.party_conf.directory, schema, f"{run.id}/{run.step_name}", run.label)
+    scratch = Scratch(run.workspace.ref, run.workspace.name(run.path(_note(conf, "parts"))))
+    return Sink.of(conf, run.party_conf.directory, schema, f"{run.id}/{run.step_name}", run.label, scratch)
 
 
 def _note(conf: SinkConf, what: str) -> str:

@@ -18,6 +18,7 @@ READERS = {
     "clickhouse": "fedspark.tables.clickhouse.reader:read",
     "csv": "fedspark.tables.csv:read",
     "hive": "fedspark.tables.hive.reader:read",
+    "hiveserver2": "fedspark.tables.hive.slices:read",
     "parquet": "fedspark.tables.parquet:read",
     "mysql": "fedspark.tables.mysql.reader:read",
     "sharded": "fedspark.tables.sharded:read",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -30,11 +30,27 @@ import pyarrow as pa
 
 from fedspark.conf.tables import SinkConf
 from fedspark.errors import StoreError, TableError
+from fedspark.exchange.store import StoreRef
 
 WRITERS = {
     "clickhouse": "fedspark.tables.clickhouse.sink",
+    "hive": "fedspark.tables.hive.writer",
     "mysql": "fedspark.tables.mysql.writer",
 }
+
+
+NEED_SPARK = ("hive",)
+"""Kinds whose writers use the driver's Spark: it has to run when `Sink.begin` and what follows is called. Parts wait in
+the workspace: their targets have a field ``scratch``.
+"""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A folder of the party's workspace for the parts of one write."""
+
+    ref: StoreRef
+    folder: str
 
 
 class Writer(Protocol):
@@ -77,11 +93,19 @@ class Sink:
     target: Any
 
     @staticmethod
-    def of(conf: SinkConf, directory: Path, schema: pa.Schema, content: str, run: str) -> Sink:
-        """The write of what ``content`` names, and nothing else ever, to the sink of a party file in ``directory``."""
+    def of(
+        conf: SinkConf, directory: Path, schema: pa.Schema, content: str, run: str, scratch: Scratch | None = None
+    ) -> Sink:
+        """The write of what ``content`` names, and nothing else ever, to the sink of a party file in ``directory``.
+
+        Without ``scratch`` it is for `check` alone.
+        """
         tag = short(content, conf.place)
         with _as_storage():
-            return Sink(conf.place, conf.kind, _writer(conf.kind).target(conf, directory, schema, tag, run))
+            target = _writer(conf.kind).target(conf, directory, schema, tag, run)
+        if conf.kind in NEED_SPARK:
+            target = replace(target, scratch=scratch)
+        return Sink(conf.place, conf.kind, target)
 
     def check(self) -> None:
         """As `Writer.check`; like all that follows it raises StoreError for what is a TableError of the writer."""

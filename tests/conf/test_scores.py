@@ -38,7 +38,7 @@ def test_every_kind_of_sink_has_a_writer() -> None:
         ({"predict": {**SINK, "prt": 3}}, "scores.predict.prt: unknown key; valid here: kind, if_exists, host"),
         ({"predict": [CLICKHOUSE, {**SINK, "port": "x"}]}, r"scores.predict\[1\].port: must be a whole number"),
         ({"predict": {**SINK, "kind": "mysqll"}}, "scores.predict.kind: unknown kind; .*Did you mean 'mysql'?"),
-        ({"predict": {"table": "t"}}, "scores.predict.kind: is required and missing; valid: mysql, clickhouse"),
+        ({"predict": {"table": "t"}}, "scores.predict.kind: is required and missing; valid: mysql, clickhouse, hive"),
         ({"predict": {**SINK, "password": "swordfish"}}, "scores.predict.password: must be a reference"),
         ({"predict": {**SINK, "if_exists": "overwrite"}}, "scores.predict.if_exists: must be 'refuse', 'replace' or"),
         ({"predict": SINK, "b": [SINK]}, "scores.b: names a table that scores.predict names too"),

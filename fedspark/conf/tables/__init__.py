@@ -9,12 +9,22 @@ from pydantic import Field
 from fedspark.conf.tables.clickhouse import ClickHouseSink, ClickHouseTable
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.files import CsvTable, FileTable, OrcTable, ParquetTable, SqlScriptTable
-from fedspark.conf.tables.hive import HiveTable
+from fedspark.conf.tables.hive import HiveServer2Table, HiveSink, HiveTable
 from fedspark.conf.tables.mysql import MysqlSink, MysqlTable
 from fedspark.conf.tables.sharded import ShardedTable
 from fedspark.conf.tables.sinks import SinkConf
 
-AnyTable = CsvTable | ParquetTable | OrcTable | SqlScriptTable | HiveTable | MysqlTable | ClickHouseTable | ShardedTable
+AnyTable = (
+    CsvTable
+    | ParquetTable
+    | OrcTable
+    | SqlScriptTable
+    | HiveTable
+    | HiveServer2Table
+    | MysqlTable
+    | ClickHouseTable
+    | ShardedTable
+)
 TableConf = Annotated[AnyTable, Field(discriminator="kind")]
 
 TABLE_KINDS: dict[str, type[AnyTable]] = {
@@ -23,15 +33,16 @@ TABLE_KINDS: dict[str, type[AnyTable]] = {
     "orc": OrcTable,
     "sqlscript": SqlScriptTable,
     "hive": HiveTable,
+    "hiveserver2": HiveServer2Table,
     "mysql": MysqlTable,
     "clickhouse": ClickHouseTable,
     "sharded": ShardedTable,
 }
 
-AnySink = MysqlSink | ClickHouseSink
+AnySink = MysqlSink | ClickHouseSink | HiveSink
 OneSink = Annotated[AnySink, Field(discriminator="kind")]
 
-SINK_KINDS: dict[str, type[AnySink]] = {"mysql": MysqlSink, "clickhouse": ClickHouseSink}
+SINK_KINDS: dict[str, type[AnySink]] = {"mysql": MysqlSink, "clickhouse": ClickHouseSink, "hive": HiveSink}
 
 __all__ = [
     "SINK_KINDS",
@@ -43,6 +54,8 @@ __all__ = [
     "ColumnsConf",
     "CsvTable",
     "FileTable",
+    "HiveServer2Table",
+    "HiveSink",
     "HiveTable",
     "MysqlSink",
     "MysqlTable",

@@ -33,6 +33,7 @@ _URIS = "hive.metastore.uris"
 _OWN = {
     # Hive's names have no case, and files written by others may have columns in any: Spark would take these for absent.
     "spark.sql.caseSensitive": "false",
+    "spark.sql.session.timeZone": "UTC",
     # A metastore cannot filter by every name and value; then Spark does it.
     "spark.sql.hive.metastorePartitionPruningFallbackOnException": "true",
 }

@@ -43,5 +43,5 @@ def spec(values: Iterable[tuple[str, str]]) -> str:
 
 def role_kind(name: str, kind: Kind, conf: ColumnsConf, partitioned: Sequence[str]) -> Kind:
     """What a column can be used for: one that says where rows lie is a feature only where the party file says so."""
-    named = {*conf.id, conf.label, conf.weight, *(conf.features or ())}
+    named = {*conf.id, conf.label, conf.weight, conf.time, *(conf.features or ())}
     return Kind.OTHER if name in partitioned and name not in named else kind
