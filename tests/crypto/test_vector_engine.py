@@ -10,8 +10,11 @@ from fedspark.crypto.paillier import PrivateKey
 from fedspark.crypto.paillier_engine import Gmpy2Engine, OwnerEngine
 from fedspark.crypto.randomness import Stream, derive
 from fedspark.crypto.residues import residue_rows
+from fedspark.crypto.vector import buckets
+from fedspark.crypto.vector import engine as engine_module
 from fedspark.crypto.vector.compiled import kernels, runnable
 from fedspark.crypto.vector.engine import BATCH, VectorEngine, VectorOwnerEngine
+from fedspark.errors import CryptoError
 
 pytestmark = pytest.mark.skipif(not runnable(), reason="llvmlite is absent, or the processor has no AVX2")
 
@@ -165,6 +168,41 @@ def test_linear_is_a_product_of_powers(engine, plain, features, bits):
             product = product * pow(value, entry, plain.n2) % plain.n2
         expected.append(product)
     assert ints(engine.linear(plain.cells(values), matrix, bits)) == expected
+
+
+def test_blocks_of_rows_do_not_change_a_byte(monkeypatch, private_key):
+    n, rows = private_key.public.n, 301
+    reference = Gmpy2Engine(n)
+    cells = reference.column([mpz(value) for value in stream("blocks").units(n**2, rows)])
+    matrix = np.random.default_rng(3).integers(-(2**15), 2**15, (rows, 3))
+    expected = reference.linear(cells, matrix, 16)
+    for name in runnable():
+        for summed, steps in ((1 << 16, 1 << 13), (100, 7), (301, 301), (8, 1 << 13)):
+            monkeypatch.setattr(engine_module, "SUMMED", summed)
+            monkeypatch.setattr(buckets, "_STEPS", steps)
+            np.testing.assert_array_equal(VectorEngine(n, kernels(name)).linear(cells, matrix, 16), expected)
+
+
+def test_the_plan_of_buckets_makes_the_fewest_products():
+    assert buckets.plan(100_000, 10, 16, 8) == (8, 2)  # 20 tables fill 5 blocks of lanes when rows are halved
+    assert buckets.plan(100_000, 8, 16, 8) == (8, 1)
+    assert buckets.plan(1_000_000, 1, 16, 4) == (8, 2)
+    window, shares = buckets.plan(10, 200, 16, 8)
+    assert window <= 3
+    assert shares == 1
+
+
+def test_a_negative_factor_needs_a_unit(private_key):
+    for name in runnable():
+        made_engine = VectorEngine(private_key.public.n, kernels(name))
+        cells = made_engine.column([mpz(5), private_key.p, mpz(7)])
+        assert ints(made_engine.multiply_plain(cells, [-1, 3, -2])) == [
+            pow(5, -1, private_key.public.n**2),
+            int(private_key.p) ** 3,
+            pow(7, -2, private_key.public.n**2),
+        ]
+        with pytest.raises(CryptoError, match="One of 2 ciphertexts with a negative factor"):
+            made_engine.multiply_plain(cells, [1, -3, -2])
 
 
 def test_linear_of_no_rows_or_no_columns_has_no_sum(engine, plain):

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
-from fedspark.crypto.paillier_engine import bucket_window
 from fedspark.crypto.vector.modulus import Blocks, Modulus, aligned
 
-_STEPS = 1 << 16  # rows whose digits exist at a time
+_STEPS = 1 << 13  # rows whose digits exist at a time
+_WIDEST = 10  # bits of a window; the tables in work then take 5 MiB (2048-bit keys, 8 lanes)
 
 
 def bucket_sums(m: Modulus, numbers: Blocks, matrix: npt.NDArray[np.int64], bits: int) -> tuple[Blocks, mpz]:
@@ -22,9 +22,8 @@ def bucket_sums(m: Modulus, numbers: Blocks, matrix: npt.NDArray[np.int64], bits
     and the first result (blocks) in Montgomery form, the second as it is.
     """
     rows, features = matrix.shape
-    window = bucket_window(rows, bits)
+    window, shares = plan(rows, features, bits, m.lanes)
     windows = -(-bits // window)
-    shares = _shares(features * windows, m.lanes)
     # table (share, window, column), the column running fastest
     tables = shares * windows * features
     weighted = np.empty((-(-tables // m.lanes) * m.lanes, m.limbs), np.uint64)
@@ -54,14 +53,18 @@ def _place(place: int, features: int, windows: int) -> tuple[int, int, int]:
     return share, window, feature
 
 
-def _shares(tables: int, lanes: int) -> int:
-    """Shares of the rows, a power of two, that leave the fewest lanes idle; more only where that saves a fifth."""
-    best, cost = 1, -(-tables // lanes) * lanes / tables
-    for shares in (2, 4, 8):
-        idle = -(-tables * shares // lanes) * lanes / (tables * shares)
-        if shares <= lanes and idle < 0.8 * cost:
-            best, cost = shares, idle
-    return best
+def plan(rows: int, features: int, bits: int, lanes: int) -> tuple[int, int]:
+    """The bits of a window and the shares of the rows with which kernels make the fewest products. A function of
+    public sizes only.
+    """
+
+    def cost(choice: tuple[int, int]) -> int:
+        window, shares = choice
+        passes = -(-(-(-bits // window) * features * shares) // lanes)
+        return passes * (-(-rows // shares) + (2 << window))
+
+    shares = [1 << k for k in range(lanes.bit_length())]
+    return min(((window, share) for window in range(1, _WIDEST + 1) for share in shares), key=cost)
 
 
 def _fill(

@@ -16,14 +16,17 @@ from gmpy2 import mpz
 
 from fedspark.crypto.paillier_engine import Cells, Gmpy2Engine, Plain
 from fedspark.crypto.randomness import Stream
-from fedspark.crypto.residues import batch_inverse
 from fedspark.crypto.vector.buckets import bucket_sums
 from fedspark.crypto.vector.compiled import Kernels
 from fedspark.crypto.vector.modulus import Blocks, Modulus, aligned, exponent_digits, window_width
 from fedspark.crypto.vector.tables import shared_table
+from fedspark.errors import CryptoError
 
 BATCH = 256
 """Rows that exist as blocks at a time."""
+
+SUMMED = 1 << 16
+"""Rows whose weighted sums share buckets."""
 
 
 class VectorEngine(Gmpy2Engine):
@@ -75,8 +78,7 @@ class VectorEngine(Gmpy2Engine):
     def add(self, left: Cells, right: Cells) -> Cells:
         out, m = self._empty(len(left)), self._modulus
         for rows in _batches(len(left)):
-            product = m.multiply(m.load(left[rows]), m.load(right[rows]))
-            m.rows(m.multiply(product, m.r2, product), out[rows])
+            m.rows(m.multiply_plain(m.load(left[rows]), m.load(right[rows])), out[rows])
         return out
 
     def add_plain(self, cells: Cells, plain: Plain) -> Cells:
@@ -91,7 +93,7 @@ class VectorEngine(Gmpy2Engine):
         out, m = self._empty(len(cells)), self._modulus
         for rows in _batches(len(cells)):
             signs, magnitudes, bits = _magnitudes(factors[rows])
-            bases = m.enter(m.load(self._inverted(cells[rows], signs)))
+            bases = self._signed(cells[rows], signs)
             width = window_width(bits)
             digits = exponent_digits(magnitudes, bits, width)
             lanes = aligned(bases.shape[0] * digits.shape[1] * m.lanes).reshape(bases.shape[0], -1, m.lanes)
@@ -112,15 +114,25 @@ class VectorEngine(Gmpy2Engine):
         out = self._empty(features)
         if not features:
             return out
-        numbers = aligned(-(-len(cells) // m.lanes) * m.lanes * m.limbs).reshape(-1, m.limbs)
-        for rows in _batches(len(cells)):
-            blocks = m.enter(m.load(cells[rows]))
-            lined = blocks.transpose(0, 2, 1).reshape(-1, m.limbs)
-            numbers[rows] = lined[: rows.stop - rows.start]
-        sums, total = bucket_sums(m, numbers[: len(cells)], matrix, bits)
+        sums, total = m.blocks(-(-features // m.lanes)), mpz(1)
+        sums[:] = m.one
+        for first in range(0, len(cells), SUMMED):
+            rows = slice(first, first + SUMMED)
+            more, factor = bucket_sums(m, self._lines(cells[rows]), matrix[rows], bits)
+            m.multiply(sums, more, sums)
+            total = total * factor % self.n2
         offset = gmpy2.invert(gmpy2.powmod(total, mpz(1) << (bits - 1), self.n2), self.n2)
         m.rows(m.multiply(sums, m.constant(offset), sums), out)
         return out
+
+    def _lines(self, cells: Cells) -> Blocks:
+        """The cells in Montgomery form as rows of limbs."""
+        m = self._modulus
+        lines = aligned(-(-len(cells) // m.lanes) * m.lanes * m.limbs).reshape(-1, m.limbs)
+        for rows in _batches(len(cells)):
+            turned = m.enter(m.load(cells[rows])).transpose(0, 2, 1)
+            lines[rows] = turned.reshape(-1, m.limbs)[: rows.stop - rows.start]
+        return lines[: len(cells)]
 
     def refused(self, cells: Cells) -> int | None:
         step = 16 * BATCH
@@ -148,10 +160,7 @@ class VectorEngine(Gmpy2Engine):
         lanes = m.blocks(1)
         lanes[:] = m.one
         for rows in _batches(len(cells)):
-            numbers = m.load(cells[rows])
-            spare = numbers.shape[0] * m.lanes - (rows.stop - rows.start)
-            if spare:
-                numbers[-1][:, m.lanes - spare :] = m.plain_one[0][:, :spare]
+            numbers = m.fill(m.load(cells[rows]), rows.stop - rows.start)
             m.gather_product(lanes, numbers)
             blocks += len(numbers)
         product = gmpy2.powmod(m.r, max(0, blocks - 1) * m.lanes, self.n2)
@@ -168,15 +177,21 @@ class VectorEngine(Gmpy2Engine):
     def _digits(self, count: int, stream: Stream) -> Cells:
         return np.frombuffer(stream.bytes(self.nonce_bytes * count), np.uint8).reshape(count, self.nonce_bytes)
 
-    def _inverted(self, cells: Cells, negative: npt.NDArray[np.bool_]) -> Cells:
-        """The cells with inverses where ``negative`` says so."""
-        chosen = np.nonzero(negative)[0]
-        if not len(chosen):
-            return cells
-        inverses = batch_inverse(int(self.n2), list(self.integers(cells[chosen])))
-        out = cells.copy()
-        out[chosen] = self._column(len(chosen), inverses)
-        return out
+    def _signed(self, cells: Cells, negative: npt.NDArray[np.bool_]) -> Blocks:
+        """The cells in Montgomery form, inverted where ``negative`` says so; CryptoError unless these are units."""
+        m, chosen = self._modulus, np.nonzero(negative)[0]
+        bases = m.enter(m.load(cells))
+        if len(chosen):
+            try:
+                inverses = m.inverse(m.enter(m.fill(m.load(cells[chosen]), len(chosen))))
+            except ZeroDivisionError:
+                raise CryptoError(
+                    f"One of {len(chosen)} ciphertexts with a negative factor has a factor in common with the modulus.",
+                    remedy="Check received columns when they arrive (Ciphertexts.from_bytes does).",
+                ) from None
+            found = inverses.transpose(0, 2, 1).reshape(-1, m.limbs)[: len(chosen)]
+            bases[chosen // m.lanes, :, chosen % m.lanes] = found
+        return bases
 
     def _empty(self, rows: int) -> Cells:
         return np.empty((rows, self.width), np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fedspark.crypto.vector.barrett import barrett
 from fedspark.crypto.vector.code import Shape
 from fedspark.crypto.vector.products import Products, product, square
 
@@ -157,6 +158,22 @@ def _multiply(code: Kernel) -> None:
     def block(number: str) -> None:
         b = code.block("%b", code.word("mul", number, "%step"), limbs)
         code.product(code.block("%out", number, limbs), code.block("%a", number, limbs), b)
+
+    code.each("%blocks", block)
+
+
+def _modular(code: Kernel) -> None:
+    """out = a b modulo N, below 2 N, for numbers that are not in Montgomery form."""
+    limbs = code.limbs()
+    each = code.word("add", code.word("mul", limbs, 2), 1)
+    room = [code.scratch(each) for _ in range(3)]
+    used = code.word("mul", code.read("%m"), 8)  # twice 4 kb
+    for buffer in room:
+        code.store(code.zero, code.vectors_on(buffer, used))
+
+    def block(number: str) -> None:
+        out, a, b = (code.block(pointer, number, limbs) for pointer in ("%out", "%a", "%b"))
+        barrett(code, out, a, b, room, limbs)
 
     code.each("%blocks", block)
 
@@ -362,6 +379,7 @@ KERNELS: dict[str, tuple[tuple[str, ...], Callable[[Kernel], None]]] = {
     "load": (("ptr %out", "ptr %rows", "i64 %words", "i64 %from", "i64 %blocks", "ptr %m"), _load),
     "store": (("ptr %rows", "ptr %a", "i64 %words", "i64 %blocks", "ptr %m"), _store),
     "multiply": (("ptr %out", "ptr %a", "ptr %b", "i64 %step", "i64 %blocks", "ptr %m"), _multiply),
+    "modular": (("ptr %out", "ptr %a", "ptr %b", "i64 %blocks", "ptr %m"), _modular),
     "add": (("ptr %out", "ptr %a", "ptr %b", "i64 %step", "i64 %blocks", "ptr %m"), _add),
     "squares": (("ptr %a", "i64 %times", "i64 %blocks", "ptr %m"), _squares),
     "running": (("ptr %out", "ptr %a", "i64 %step", "i64 %blocks", "ptr %m"), _running),

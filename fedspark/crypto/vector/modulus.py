@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
+from fedspark.crypto.vector.barrett import Plan
 from fedspark.crypto.vector.code import TILE
 from fedspark.crypto.vector.compiled import Kernels
 
@@ -37,10 +38,12 @@ class Modulus:
         self.limbs = -(-TILE * self.tiles // 8) * 8
         self.bits = TILE * self.tiles * self.radix
         self.r = (mpz(1) << self.bits) % self.n
-        self._area = aligned(_HEADER_WORDS + self.limbs * self.lanes)
+        self._area = aligned(_HEADER_WORDS + 2 * self.limbs * self.lanes)
         radix = mpz(1) << self.radix
         self._area[:3] = self.tiles, self.limbs, int(-gmpy2.invert(self.n, radix) % radix)
-        self._area[_HEADER_WORDS:] = self.constant(self.n).reshape(-1)
+        plan = Plan.of(self.n, self.radix, TILE * self.tiles)
+        self._area[3:_HEADER_WORDS] = plan.words
+        self._area[_HEADER_WORDS:] = np.concatenate([self.constant(self.n), self.constant(plan.mu)]).reshape(-1)
         self._m = self._area.ctypes.data
 
     def constant(self, value: mpz) -> Blocks:
@@ -75,6 +78,13 @@ class Modulus:
         return aligned(count * self.limbs * self.lanes).reshape(count, self.limbs, self.lanes)
 
     # ---- bytes -------------------------------------------------------------------------------------------------------
+
+    def fill(self, a: Blocks, count: int) -> Blocks:
+        """The same blocks, with 1 in the lanes from number ``count`` on."""
+        spare = len(a) * self.lanes - count
+        if spare:
+            a[-1][:, self.lanes - spare :] = self.plain_one[0][:, :spare]
+        return a
 
     def load(self, rows: Rows, skip_bits: int = 0) -> Blocks:
         """Rows of little-endian bytes (a multiple of 64 of them) as numbers, from bit ``skip_bits`` on and below R.
@@ -122,6 +132,11 @@ class Modulus:
         self._kernels.multiply(out.ctypes.data, a.ctypes.data, b.ctypes.data, len(b) > 1, len(a), self._m)
         return out
 
+    def multiply_plain(self, a: Blocks, b: Blocks) -> Blocks:
+        """a b modulo N of numbers below 2 N that are not in Montgomery form, over ``a``."""
+        self._kernels.modular(a.ctypes.data, a.ctypes.data, b.ctypes.data, len(a), self._m)
+        return a
+
     def add(self, a: Blocks, b: Blocks, out: Blocks | None = None) -> Blocks:
         """a + b, not reduced; ``b`` may be one block for all. ``out`` may be ``a``."""
         out = self.blocks(len(a)) if out is None else out
@@ -146,8 +161,8 @@ class Modulus:
         self._kernels.running(total.ctypes.data, a.ctypes.data, 0, len(a), self._m)
 
     def inverse(self, a: Blocks) -> Blocks:
-        """1 / a in Montgomery form; ZeroDivisionError unless all are units. One inversion per lane (Montgomery's
-        trick).
+        """1 / a in Montgomery form, one inversion per lane (Montgomery's trick). ZeroDivisionError unless all are
+        units, those that fill the last block too.
         """
         products = self.blocks(len(a) + 1)
         products[0] = self.one[0]
