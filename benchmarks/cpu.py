@@ -59,6 +59,24 @@ def own_peak_mb() -> float:
     return (peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
+def peaks_mb() -> dict[str, float]:
+    """Peak resident MiB of the largest living process of each program among this one's descendants: java, python."""
+    found: dict[str, float] = {}
+    for pid in _descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            name = (_PROC / str(pid) / "comm").read_text().strip()
+            name = "python" if name.startswith("python") else name
+            found[name] = max(found.get(name, 0.0), _peak_kb(pid) / 1024)
+    return found
+
+
+def forget_peaks() -> None:
+    """From here on a peak is that of what comes (Linux; without the right to it peaks stay what they were)."""
+    for pid in [os.getpid(), *_descendants(os.getpid())]:
+        with contextlib.suppress(OSError):
+            (_PROC / str(pid) / "clear_refs").write_text("5")
+
+
 def adopt_orphans() -> bool:
     """Make this process the parent of descendants whose own parent ends, so that their time is not lost (Linux)."""
     try:

@@ -49,12 +49,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another system: ``package`` must be importable somewhere for ``module`` to be measured; None: it is built in."""
+    """Another system: ``package`` must be importable somewhere for ``module`` to be measured; None: it is built in.
+
+    ``beside``: it is measured in the process of our side, whose session it uses.
+    """
 
     name: str
     module: str
     package: str | None = None
     environments: tuple[str, ...] = (".venv",)
+    beside: bool = False
 
     def python(self) -> str | None:
         """The first interpreter that can import the package: this one, FEDSPARK_PEERS_PYTHON, the set-up's venvs."""
@@ -87,6 +91,9 @@ class Case:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+Measure = Callable[[], Round]
+Start = Callable[[Side, str], Measure]
+
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
@@ -94,10 +101,11 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
     """Measure one case and return its line. SideFailed when our own side fails."""
     ours, theirs, peer, error = [], [], "none", None
     with contextlib.ExitStack() as stack:
-        mine = stack.enter_context(_worker(Side(case.module, case.config), case.name))
+        start = stack.enter_context(_process(sys.executable, case.module))
+        mine = start(Side(case.module, case.config), case.name)
         other = None
         if case.peer is not None:
-            peer, other, error = _start_peer(case, stack)
+            peer, other, error = _start_peer(case, start, stack)
         for number in range(repeats):
             # Whoever goes second finds warmer caches and a hotter processor: take turns.
             for turn in (0, 1) if number % 2 == 0 else (1, 0):
@@ -112,22 +120,24 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
     return record(case.bench, case.name, ours, peer, theirs, extra)
 
 
-def _start_peer(case: Case, stack: contextlib.ExitStack) -> tuple[str, Callable[[], Round] | None, str | None]:
+def _start_peer(case: Case, ours: Start, stack: contextlib.ExitStack) -> tuple[str, Measure | None, str | None]:
     peer = case.peer
     assert peer is not None
-    python = peer.python()
+    python = sys.executable if peer.beside else peer.python()
     if python is None:
         return f"absent: {peer.name}", None, None
     try:
         side = Side(peer.module, {**case.config, **case.peer_config}, python)
-        return peer.name, stack.enter_context(_worker(side, case.name)), None
+        start = ours if peer.beside else stack.enter_context(_process(python, peer.module))
+        return peer.name, start(side, case.name), None
     except SideFailed as failure:
         return f"failed: {peer.name}", None, str(failure)
 
 
 @contextlib.contextmanager
-def _worker(side: Side, case: str) -> Iterator[Callable[[], Round]]:
-    command = [side.python, "-m", "benchmarks.worker", side.module]
+def _process(python: str, module: str) -> Iterator[Start]:
+    """A worker process, in which sides are prepared."""
+    command = [python, "-m", "benchmarks.worker", module]
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", **os.environ, **_ONE_THREAD, "PYTHONPATH": str(CHECKOUT)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles all that it imports
     process = subprocess.Popen(
@@ -137,7 +147,7 @@ def _worker(side: Side, case: str) -> Iterator[Callable[[], Round]]:
     assert process.stdout is not None
 
     def ask(request: dict[str, Any]) -> Round:
-        answer: Round = {"error": f"{side.module} ended without an answer"}
+        answer: Round = {"error": f"{request['module']} ended without an answer"}
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(request), file=process.stdin, flush=True)
             line = process.stdout.readline()
@@ -146,9 +156,12 @@ def _worker(side: Side, case: str) -> Iterator[Callable[[], Round]]:
             raise SideFailed(answer["error"])
         return answer
 
+    def start(side: Side, case: str) -> Measure:
+        ask({"prepare": case, "module": side.module, "config": side.config})
+        return lambda: ask({"measure": True, "module": side.module})
+
     try:
-        ask({"prepare": case, "config": side.config})
-        yield lambda: ask({"measure": True})
+        yield start
     finally:
         process.stdin.close()
         process.wait()
@@ -237,10 +250,11 @@ def isa() -> str:
     return next((name for name in ("avx512ifma", "avx512f", "avx2") if name in flags), "baseline")
 
 
-def parser(description: str, rows: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+def parser(description: str, rows: int | list[int]) -> argparse.ArgumentParser:
+    """The options that every benchmark has; with a list of ``rows`` as many sizes as one likes may be asked for."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument("--rows", type=int, default=rows, help="rows of a case")
+    many = {"nargs": "+"} if isinstance(rows, list) else {}
+    made.add_argument("--rows", type=int, default=rows, help="rows of a case", **many)
     made.add_argument("--repeats", type=int, default=3, help="interleaved rounds; the figures are medians")
     made.add_argument("--bits", type=int, default=2048, help="size of the key")
     return made

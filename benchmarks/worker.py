@@ -55,20 +55,22 @@ def measure(work: Callable[[], Work]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer requests ``{"prepare": case, "config": {...}}`` and ``{"measure": true}`` until standard input ends."""
+    """Answer requests ``{"prepare": case, "config": {...}}`` and ``{"measure": true}`` until standard input ends.
+
+    Both may name a ``module`` other than MODULE, for a peer that is measured in the same process.
+    """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    module = importlib.import_module(sys.argv[1])
-    work: Callable[[], Work] | None = None
+    works: dict[str, Callable[[], Work]] = {}
     for line in sys.stdin:
         request = json.loads(line)
+        name = request.get("module", sys.argv[1])
         try:
             if "prepare" in request:
-                work = module.prepare(request["prepare"], request["config"])
+                works[name] = importlib.import_module(name).prepare(request["prepare"], request["config"])
                 answer = {"ready": True}
             else:
-                assert work is not None, "prepare first"
-                answer = measure(work)
+                answer = measure(works[name])
         except Exception:
             answer = {"error": traceback.format_exc()}
         print(json.dumps(answer), file=answers)
