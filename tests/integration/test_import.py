@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -24,12 +25,14 @@ import yaml
 from fedspark.cli import main
 from fedspark.conf.own_file import load_own
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
+from fedspark.steps import import_job as job
 from fedspark.steps import import_table as steps
 from tests.integration.servers.clickhouse import PASSWORD as CLICKHOUSE_PASSWORD
 from tests.integration.servers.clickhouse import ClickHouse
 from tests.integration.servers.hive import Metastore
 from tests.integration.servers.mariadb import PASSWORD as MARIADB_PASSWORD
 from tests.integration.servers.mariadb import MariaDB
+from tests.integration.servers.proxy import Proxy
 from tests.integration.test_hive import Hive
 
 pytestmark = pytest.mark.spark
@@ -274,6 +277,51 @@ def test_a_job_that_is_killed_goes_on_without_reading_again_what_is_there(bench:
     assert bench.rows("id, name") == [(n, f"n{n}") for n in range(60_000)]
     assert bench.tables() == []
     assert bench.run(table, slices=12) == record
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, list[int | None]], int]]:
+    """A port that leads to another one, and whose connections are cut so, from the moment when slices are read."""
+    monkeypatch.setattr(job, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(job, "_watched", lambda *_: contextlib.nullcontext())  # which has connections of its own
+    proxies: list[Proxy] = []
+    run = job._run
+
+    def make(port: int, cuts: list[int | None]) -> int:
+        proxy = Proxy(port)
+        proxies.append(proxy)
+
+        def cutting(*arguments: Any) -> Any:
+            if cuts:
+                proxy.cuts, cuts[:] = list(cuts), []
+            return run(*arguments)
+
+        monkeypatch.setattr(job, "_run", cutting)
+        return proxy.port
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.mark.parametrize("after", [0, 100, 300, 600])
+def test_wherever_the_connection_to_the_target_is_lost_rows_arrive_once(
+    bench: Bench, cut: Any, capsys: pytest.CaptureFixture[str], after: int
+) -> None:
+    port = cut(bench.clickhouse.port, [after, after, None, after])
+    bench.run(bench.parquet(files=3), slices=3, to={"port": port})
+    assert "a connection was lost; what it kept from being read is read again" in capsys.readouterr().err
+    assert bench.rows() == [(n, f"n{n}") for n in range(300)]
+    assert bench.tables() == []
+
+
+def test_a_connection_to_the_source_that_is_lost_is_made_again(
+    bench: Bench, cut: Any, mysql: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = mysql("id INT PRIMARY KEY, name VARCHAR(900)", [(n, "x" * 900) for n in range(1000)])
+    bench.run({**table, "port": cut(table["port"], [100_000])}, slices=2)
+    assert "a connection was lost" in capsys.readouterr().err
+    assert bench.rows() == [(n, "x" * 900) for n in range(1000)]
 
 
 @pytest.fixture

@@ -277,6 +277,7 @@ def was_lost(error: BaseException) -> bool:
     """Whether the connection was lost, so that the same rows may come when they are read again."""
     text = f"{error}\n{getattr(error, '_stackTrace', '')}"
     signs = r"SQL(NonTransient|Transient)ConnectionException|SQLRecoverable|Connection reset|Broken pipe|EOFException"
+    signs += r"|executionResults\" is null"  # version 2 of the driver, when it is lost while it closes a statement
     return re.search(rf"{signs}|unexpected end of stream|Socket error|Connection was killed", text) is not None
 
 
