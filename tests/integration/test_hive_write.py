@@ -11,11 +11,13 @@ import pytest
 from fedspark.conf.tables.hive import HiveSink, HiveTable
 from fedspark.errors import StoreError
 from fedspark.exchange.store import StoreRef
+from fedspark.scoring import check_sinks, deliver
 from fedspark.tables.hive import writer
 from fedspark.tables.hive.metastore import session_of
 from fedspark.tables.sinks import Scratch, Sink
 from tests.integration.servers.hive import Metastore
 from tests.integration.servers.ports import free_port
+from tests.scoring import given_scores
 
 SCHEMA = pa.schema(
     [
@@ -224,6 +226,21 @@ def test_ids_may_be_of_another_type_as_long_as_nobody_knows_theirs(hive: Hive) -
     hive.sink(if_exists="replace").check()
     with pytest.raises(StoreError, match="column 'id' is bigint, not string"):
         hive.sink(if_exists="replace").begin()
+
+
+@pytest.mark.parametrize("if_exists", ["refuse", "append"])
+def test_scores_of_a_run_arrive_from_their_part_files(hive: Hive, spark: Any, tmp_path: Path, if_exists: str) -> None:
+    sink = hive.server.conf(table="scores", if_exists=if_exists)
+    run = given_scores.guest({"predict": sink}, base=tmp_path, label="2026-11-21")
+    object.__setattr__(run, "_session", lambda: spark)
+    check_sinks(run, ["person"])
+    (delivery,) = deliver(run, given_scores.written(run), {"person": "bigint"})
+    assert delivery.rows == sum(given_scores.COUNTS)
+    assert delivery.place.startswith("hive://127.0.0.1:")
+    found = hive.rows("person, score, probability")
+    assert sorted(found, key=lambda row: row[0]) == given_scores.expected(integers=True)
+    if if_exists == "append":
+        assert hive.rows("DISTINCT run") == [("2026-11-21",)]
 
 
 def test_names_that_hive_cannot_have_are_refused(hive: Hive) -> None:

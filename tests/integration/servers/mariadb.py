@@ -37,7 +37,7 @@ class MariaDB:
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "tmp").mkdir()
         self.ca = directory / "ca.pem"
-        _make_certificate(directory)
+        make_certificate(directory)
         install = found_or_installed("mariadb-server", "mariadb-install-db")
         subprocess.run(
             [install, "--no-defaults", f"--datadir={directory}/data", f"--user={getpass.getuser()}",
@@ -130,7 +130,7 @@ def mariadb_binary() -> str:
     return found_or_installed("mariadb-server", "mariadbd")
 
 
-def _make_certificate(directory: Path) -> None:
+def make_certificate(directory: Path) -> None:
     """An authority and a certificate for 127.0.0.1."""
     now = datetime.datetime.now(datetime.UTC)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 
 
@@ -11,13 +12,14 @@ class Proxy:
     """Passes connections on to a port of this machine.
 
     ``cuts`` are for the next connections, one each: after how many bytes of the server's answers the connection is cut,
-    None for never. When they are used up, connections live.
+    None for never. When they are used up, connections live. With a ``context`` clients have to speak TLS.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.cuts: list[int | None] = []
         self.connections = 0
         self._target = port
+        self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -33,6 +35,8 @@ class Proxy:
                 self.connections += 1
                 limit = self.cuts.pop(0) if self.cuts else None
                 try:
+                    if self._context is not None:
+                        client = self._context.wrap_socket(client, server_side=True)
                     server = socket.create_connection(("127.0.0.1", self._target))
                 except OSError:  # nobody there: so it looks from outside, too
                     client.close()
