@@ -12,10 +12,13 @@ import pytest
 from fedspark.conf.tables import HiveTable, ShardedTable
 from fedspark.errors import ConfigError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
+from fedspark.tables.arrival import arriving
 from fedspark.tables.hive import metastore as sessions
 from fedspark.tables.hive.metastore import session_of
 from fedspark.tables.hive.names import literal, quoted
 from fedspark.tables.hive.reader import read
+from fedspark.tables.layout import Layout
+from fedspark.tables.roles import resolve_roles
 from fedspark.tables.staging import stage
 from tests.integration.servers.hive import Metastore
 from tests.integration.servers.ports import free_port
@@ -106,6 +109,20 @@ def test_a_partition_column_is_no_feature_unless_it_is_named(days: Hive) -> None
 def test_a_table_is_staged_from_its_partitions(days: Hive, tmp_path: Path) -> None:
     found = days.staged(tmp_path, partitions={"dt": "2026-11-21"})
     assert {row["key"]: row["x.x"] for row in found.to_pylist()} == {str(k): k / 8 for k in range(40, 60)}
+
+
+def test_parquet_comes_directly_unless_a_partition_column_counts_or_it_is_a_view(days: Hive) -> None:
+    def direct(**more: Any) -> bool:
+        conf = days.conf(**more)
+        source = read(days.spark, "people", conf, HERE)
+        roles = resolve_roles(source.where, source.columns, conf, id_type="string")
+        plan = arriving(Layout(source, roles, "string"), lambda batches: batches, "n int")
+        return "FileScan" not in plan._jdf.queryExecution().executedPlan().toString()
+
+    assert direct(partitions={"dt": "2026-11-21"})
+    assert not direct(partitions={"dt": "2026-11-21"}, features=["x", "hr"])
+    days.sql("CREATE OR REPLACE VIEW fed.v AS SELECT id, x FROM fed.t WHERE id < 3")
+    assert not direct(table="v")
 
 
 @pytest.mark.parametrize("partitions", [{"dt": "2026-11-30"}, {"hr": 0, "dt": "2026-11-30"}])

@@ -13,9 +13,10 @@ from pyspark.sql import functions as F  # noqa: N812 - its usual name
 from fedspark.conf.tables.hive import HiveTable
 from fedspark.errors import TableError
 from fedspark.tables.chosen import chosen
+from fedspark.tables.direct import local_files
 from fedspark.tables.hive.metastore import KIND, UNREACHABLE, check_there, explained, session_of
 from fedspark.tables.hive.names import NO_VALUE, full_name, literal, quoted, role_kind, spec
-from fedspark.tables.parquet import kind_of
+from fedspark.tables.parquet import direct_to, kind_of
 from fedspark.tables.problems import listed, meant
 from fedspark.tables.roles import Column
 from fedspark.tables.source import Source
@@ -40,6 +41,7 @@ def read(spark: SparkSession, name: str, conf: HiveTable, directory: Path) -> So
         frame = session.table(table)
         fields = frame.schema.fields
         frame = _only(session, where, conf, frame, partitioned)
+        files = _files(session, table, frame)
         frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
     columns = tuple(
         Column(
@@ -50,7 +52,20 @@ def read(spark: SparkSession, name: str, conf: HiveTable, directory: Path) -> So
         )
         for position, field in enumerate(fields)
     )
-    return chosen(Source(where, KIND, frame, columns, notes=_notes(conf), lost=_is_lost), conf.where)
+    direct = None if files is None else direct_to(session, frame, files, [field.name for field in fields])
+    source = Source(where, KIND, frame, columns, notes=_notes(conf), lost=_is_lost, direct=direct)
+    return chosen(source, conf.where)
+
+
+def _files(session: SparkSession, table: str, frame: DataFrame) -> list[str] | None:
+    """The files on this machine whose rows are those of ``frame``, if they are Parquet; None where it is not so.
+
+    Not of a view, whose rows are made of those of its files, and not where Hive's classes read: these files are more
+    than those of the partitions that were asked for.
+    """
+    is_view = session.catalog.getTable(table).tableType == "VIEW"
+    by_spark = session.conf.get("spark.sql.hive.convertMetastoreParquet", "true") == "true"
+    return None if is_view or not by_spark else local_files(frame.inputFiles())
 
 
 def _check_readable(session: SparkSession, where: str, table: str) -> None:
