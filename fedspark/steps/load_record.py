@@ -43,9 +43,9 @@ def _left_out(card: TableCard, conf: AnyTable) -> list[str]:
     """Lines and columns that were left out, and nobody spoke of them."""
     notes = []
     if card.skipped:
-        notes.append(f"{card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}")
+        notes.append(_skipped(card))
     if card.unread:
-        notes.append(f"{card.unread:,} lines with values of no fitting type left out: {'; '.join(card.unread_values)}")
+        notes.append(_unread(card))
     if conf.features is None:
         left = [column for column in card.columns if column.role == "ignored" and column.name not in conf.ignore]
         if left:
@@ -104,7 +104,7 @@ def _snapshot(card: TableCard, earlier: Earlier | None) -> dict[str, Any]:
         "title": f"{card.name}: snapshot",
         "columns": ["", "value"],
         "rows": rows,
-        "note": "Equal content means equal rows and values, in any order.",
+        "note": "The same content means the same rows and values, in any order.",
     }
 
 
@@ -121,11 +121,21 @@ def _note(card: TableCard) -> str:
     if card.dropped:
         words.append(f"{card.dropped:,} rows of repeated ids left out")
     if card.skipped:
-        words.append(f"{card.skipped:,} malformed lines left out{for_example(card.skipped_lines)}")
+        words.append(_skipped(card))
     if card.unread:
-        words.append(f"{card.unread:,} lines with values of no fitting type left out: {'; '.join(card.unread_values)}")
+        words.append(_unread(card))
     if card.label_counts is not None:
         words.append(f"label 1 in {card.label_counts['1']:,} rows")
     if card.constant:
         words.append(f"constant here: {', '.join(card.constant)}")
     return "; ".join([*words, *card.notes])
+
+
+def _skipped(card: TableCard) -> str:
+    lines = "malformed line" if card.skipped == 1 else "malformed lines"
+    return f"{card.skipped:,} {lines} left out{for_example(card.skipped_lines)}"
+
+
+def _unread(card: TableCard) -> str:
+    lines = "line with a value" if card.unread == 1 else "lines with values"
+    return f"{card.unread:,} {lines} of no fitting type left out: {'; '.join(card.unread_values)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
+from fedspark.tables.direct import local_files
 from fedspark.tables.source import literally, spark_path
 
 if TYPE_CHECKING:
@@ -26,12 +28,10 @@ def origin_of(spark: SparkSession, frame: DataFrame) -> dict[str, str | int]:
     The fingerprint is the same for files of the same names (below the folder that all are in), sizes and times,
     wherever that folder is.
     """
-    paths = [literally(spark_path(_with_slashes(url))) for url in frame.inputFiles()]
-    if not paths:
+    urls = [_with_slashes(url) for url in frame.inputFiles()]
+    if not urls:
         return {"files": 0, "size": 0}
-    time = F.unix_micros("modificationTime").alias("time")
-    listed = spark.read.format("binaryFile").load(paths).select("path", "length", time).coalesce(_TASKS)
-    found = sorted((_path(row.path), row.length, row.time) for row in listed.collect())
+    found = sorted(_looked_at(urls) or _listed(spark, urls))
     top = _common([path for path, _, _ in found])
     lines = "".join(f"{path.relative_to(top)}\n{size}\n{time}\n" for path, size, time in found)
     newest = max(time for _, _, time in found)
@@ -43,13 +43,24 @@ def origin_of(spark: SparkSession, frame: DataFrame) -> dict[str, str | int]:
     }
 
 
+def _looked_at(urls: Sequence[str]) -> list[tuple[PurePosixPath, int, int]]:
+    """Path, size and time (ms) of files that are all on this machine, else nothing. A Spark job costs as much as
+    hundreds of thousands of rows.
+    """
+    states = [(PurePosixPath(path), os.stat(path)) for path in local_files(urls) or ()]
+    return [(path, state.st_size, state.st_mtime_ns // 1_000_000) for path, state in states]
+
+
+def _listed(spark: SparkSession, urls: Sequence[str]) -> list[tuple[PurePosixPath, int, int]]:
+    time = F.unix_millis("modificationTime").alias("time")
+    listed = spark.read.format("binaryFile").load([literally(spark_path(url)) for url in urls])
+    rows = listed.select("path", "length", time).coalesce(_TASKS).collect()
+    return [(PurePosixPath(unquote(urlsplit(row.path).path)), row.length, row.time) for row in rows]
+
+
 def _with_slashes(url: str) -> str:
     """Spark writes one slash or three."""
     return f"file://{url.removeprefix('file:')}" if url.startswith("file:/") and not url.startswith("file://") else url
-
-
-def _path(url: str) -> PurePosixPath:
-    return PurePosixPath(unquote(urlsplit(url).path))
 
 
 def _common(paths: Sequence[PurePosixPath]) -> PurePosixPath:
@@ -59,5 +70,5 @@ def _common(paths: Sequence[PurePosixPath]) -> PurePosixPath:
     return top
 
 
-def _moment(micros: int) -> str:
-    return datetime.fromtimestamp(micros // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+def _moment(millis: int) -> str:
+    return datetime.fromtimestamp(millis // 1000, UTC).isoformat().replace("+00:00", "Z")

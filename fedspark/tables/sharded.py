@@ -5,6 +5,7 @@ The rows of every shard are counted before; the counts are in the notes of the t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,6 +50,7 @@ def read(
         where=where,
         frame=union,
         rows=sum(counts),
+        origin=_origin(shards),
         notes=(_note(names, counts), *dict.fromkeys(note for shard in shards for note in shard.notes)),
         lost=_lost(shards),
         settled=_settled(where, shards, counts),
@@ -116,6 +118,20 @@ def _note(names: Sequence[str], counts: Sequence[int]) -> str:
     shown = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)][:_NAMED]
     more = f" and {len(names) - _NAMED:,} more, from {min(counts):,} to {max(counts):,}" if len(names) > _NAMED else ""
     return f"rows by shard: {', '.join(shown)}{more}"
+
+
+def _origin(shards: Sequence[Source]) -> dict[str, str | int]:
+    """The state of all shards: numbers added up, the last of their changes, one fingerprint out of many."""
+    origin: dict[str, str | int] = {"shards": len(shards)}
+    for key, first in shards[0].origin.items():
+        values = [shard.origin.get(key, "") for shard in shards]
+        if isinstance(first, int):
+            origin[key] = sum(value for value in values if isinstance(value, int))
+        elif key == "fingerprint":
+            origin[key] = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+        else:
+            origin[key] = max(map(str, values)) if key == "last change" else listed(dict.fromkeys(map(str, values)))
+    return origin
 
 
 def _lost(shards: Sequence[Source]) -> Callable[[BaseException], bool]:

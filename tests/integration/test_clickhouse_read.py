@@ -111,6 +111,29 @@ def test_labels_and_features_arrive_as_numbers_with_their_nulls(clickhouse: Clic
     ]
 
 
+def test_dates_and_times_arrive_as_text_of_utc(clickhouse: ClickHouse) -> None:
+    made(
+        clickhouse,
+        "id String, d Date, nd Nullable(Date), t DateTime('Asia/Tokyo'), nt Nullable(DateTime), nn Nullable(DateTime)",
+        "SELECT 'p', toDate('1970-01-02'), toDate('2026-12-31'), toDateTime(1700000000), toDateTime(60), NULL",
+    )
+    table = conf(clickhouse, features=["d", "nd", "nt", "nn"], time="t", types={"d": "date"})
+    times = {"t": "2023-11-14 22:13:20", "nt": "1970-01-01 00:01:00", "nn": None}
+    assert rows_of(table) == [{"id": "p", "d": "1970-01-02", "nd": "2026-12-31", **times}]
+
+
+def test_weights_and_texts_of_declared_types_are_staged(spark: Any, clickhouse: ClickHouse, tmp_path: Path) -> None:
+    made(
+        clickhouse,
+        "id Float64, w UInt64, t DateTime, y String, x String, born Date",
+        "SELECT 7, 3, toDateTime(86400), 'sick', '12.5', toDate('1970-01-11')",
+    )
+    types = {"id": "integer", "x": "double"}
+    roles = {"weight": "w", "time": "t", "label": "y", "label_values": {"well": 0, "sick": 1}, "types": types}
+    found = staged(spark, conf(clickhouse, features=["x", "born"], **roles), tmp_path).to_pylist()
+    assert found == [{"key": "7", "id.id": None, "label": 1.0, "weight": 3.0, "x.x": 12.5, "x.born": 10.0}]
+
+
 def test_null_ids_come_once_in_whatever_slices(clickhouse: ClickHouse) -> None:
     made(clickhouse, "id Nullable(String), x UInt32", "SELECT if(number % 3 = 0, NULL, 'p'), number FROM numbers(999)")
     found = rows_of(conf(clickhouse, slices=7))

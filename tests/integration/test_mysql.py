@@ -146,6 +146,29 @@ def test_dates_before_1970_are_ids_and_zero_dates_are_counted(
         bench.stage_conf(conf, needs_features=False)
 
 
+def test_weights_times_and_texts_of_declared_types_are_staged(
+    bench: Bench, mariadb: MariaDB, made: Callable[..., MysqlTable]
+) -> None:
+    columns = "id DOUBLE, w DECIMAL(5,1), seen TIMESTAMP NULL, at DATETIME(6), y VARCHAR(9), x VARCHAR(9), born DATE"
+    roles = {"weight": "w", "time": "at", "label": "y", "label_values": {"well": 0, "sick": 1}}
+    table = made(columns, [], types={"id": "integer", "x": "double"}, features=["x", "seen", "born"], **roles)
+    values = "7, 2.5, FROM_UNIXTIME(216000), '1969-12-31 18:00:00', 'sick', '12.5', '1970-01-11'"
+    mariadb.execute(f"INSERT INTO made VALUES ({values})")
+    card = bench.stage_conf(table, training=False)
+    assert bench.snapshot() == {
+        "key": ["7"],
+        "id.id": ["7.0"],
+        "label": [1.0],
+        "weight": [2.5],
+        "x.x": [12.5],
+        "x.seen": [2.5],
+        "x.born": [10.0],
+    }
+    assert card.period == ("1969-12-31", "1969-12-31")
+    assert card.origin["rows"] == 1
+    assert "MariaDB" in str(card.origin["server"])
+
+
 def test_long_texts_padded_chars_and_an_empty_table(bench: Bench, made: Callable[..., MysqlTable]) -> None:
     long = "ü" * 500_000
     conf = made("id LONGTEXT, x INT, c CHAR(9), e ENUM('yes','no')", [(long, 1, "a", "yes"), ("b", 2, "b", "no")])

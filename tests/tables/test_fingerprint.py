@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from fedspark.conf.tables import CsvTable, ParquetTable
+from fedspark.tables import fingerprint
 
 NOON = 1_700_000_000
 
@@ -37,6 +38,14 @@ def test_another_name_size_or_time_is_another_fingerprint_and_another_folder_is_
         found.append(origin(bench, f"odd ?{number}? *100%/*.csv")["fingerprint"])
     assert len(set(found)) == 4
     assert found[-1] == found[0]
+
+
+def test_files_that_only_spark_can_look_at_have_the_same_fingerprint(bench, monkeypatch):
+    put(bench.directory / "x [1]/1 100%.csv", "id,age\na,1\n")
+    put(bench.directory / "x [1]/2.csv", "id,age\nb,2\n", NOON + 60)
+    here = origin(bench, "x ?1?/*.csv")
+    monkeypatch.setattr(fingerprint, "_looked_at", lambda urls: [])
+    assert origin(bench, "x ?1?/*.csv") == here
 
 
 def test_parquet_has_a_fingerprint_too(bench):

@@ -34,6 +34,8 @@ def test_shards_are_one_table_whatever_the_order_of_their_columns(bench):
     assert note.startswith("rows by shard: ")
     assert [word.split()[-1] for word in note.removeprefix("rows by shard: ").split(", ")] == ["2", "1", "1"]
     assert "users-2.parquet 1" in note
+    assert (card.origin["shards"], card.origin["files"]) == (3, 3)
+    assert card.origin["size"] == sum(path.stat().st_size for path in bench.directory.glob("users-*.parquet"))
 
 
 def test_every_difference_is_named_and_columns_to_ignore_may_differ(bench):

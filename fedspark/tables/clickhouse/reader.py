@@ -45,8 +45,12 @@ def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path)
     numbers = numbered(spark, slices.selection.slices)
     frame = numbers.mapInArrow(slices, ", ".join(f"{field} {spark_type}" for field, spark_type in slices.fields))
     rows = sum(rows for rows, _ in slices.totals.values())
+    checksum = sum(checksum for _, checksum in slices.totals.values()) % 2**64  # of the ids
+    with slices.server.client(slices.where) as client:
+        ((version,),) = client.execute("SELECT version()")
+    facts: dict[str, str | int] = {"server": f"ClickHouse {version}", "rows": rows, "fingerprint": f"{checksum:016x}"}
     direct = Direct(frame, numbers, lambda _: slices)
-    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct)
+    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct, origin=facts)
 
 
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:

@@ -29,6 +29,8 @@ _KINDS = {
     "Bool": Kind.BOOLEAN,
     "Date": Kind.DATE,
     "Date32": Kind.DATE,
+    "DateTime": Kind.TIMESTAMP,
+    "DateTime64": Kind.TIMESTAMP,
 }
 
 
@@ -110,7 +112,8 @@ def _kind(type_name: str) -> Kind:
 
 
 def id_of(column: Column) -> Value:
-    """How an id is read: integers of any width exactly, dates as ISO text, all else as text."""
+    """How an id is read: integers of any width exactly, dates and times (in UTC) as ISO text, all else as
+    text."""
     type_name, nullable = bare(column.type)
     plain = _plain(column)
     if _SMALL.fullmatch(type_name):
@@ -125,10 +128,10 @@ def id_of(column: Column) -> Value:
 
 
 def value_of(column: Column) -> Value:
-    """How a label, feature, weight or time is read: as a number, or as text where it is text or a date."""
+    """How a label, feature, weight or time is read: as a number, or as text where it is text, a date or a time."""
     type_name, _ = bare(column.type)
     plain = _plain(column)
-    if column.holds in (Kind.TEXT, Kind.DATE):
+    if column.holds in (Kind.TEXT, Kind.DATE, Kind.TIMESTAMP):
         return id_of(column)
     if _SMALL.fullmatch(type_name):
         return Value(plain, plain, "double" if type_name == "UInt64" else "bigint")
@@ -147,6 +150,8 @@ def _plain(column: Column) -> str:
 def _text(plain: str, type_name: str, nullable: bool) -> str:
     if type_name.startswith("FixedString"):
         return f"toStringCutToZero({plain})"
+    if type_name.startswith("DateTime"):
+        return f"toString({plain}, 'UTC')"
     return _cast(plain, "String", nullable)
 
 

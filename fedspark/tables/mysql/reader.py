@@ -82,6 +82,7 @@ def read(
         found = server.columns()
         by = _slice_column(where, conf, found)
         count, low, high = _extent(server, conf, by)
+        origin = _origin(server, conf, count)
     wanted = conf.slices or slices_for(count, spark.sparkContext.defaultParallelism)
     slicing = _ranges(by, low, high, wanted) if by else _hashes(conf, found, wanted)
     readings = [reading_of(column) for column in found]
@@ -91,7 +92,7 @@ def read(
         _check_quoting(spark, where, conf, directory)
         frame = _frame(spark, conf, directory, readings, slicing)
     settled = _settled(server, conf, count) if slicing.count > 1 else None  # one statement sees one moment
-    return Source(where, KIND, frame, columns, rows=count, lost=was_lost, settled=settled)
+    return Source(where, KIND, frame, columns, rows=count, origin=origin, lost=was_lost, settled=settled)
 
 
 def slices_for(rows: int, parallelism: int) -> int:
@@ -175,6 +176,14 @@ def _extent(server: Server, conf: MysqlTable, by: ServerColumn | None) -> tuple[
     condition = f" WHERE ({conf.where}\n)" if conf.where else ""
     ((count, low, high),) = server.query(f"SELECT COUNT(*){ends} FROM {full_name(conf)}{condition}")
     return count, int(low or 0), int(high or 0)
+
+
+def _origin(server: Server, conf: MysqlTable, rows: int) -> dict[str, str | int]:
+    """Version, rows that the table's conditions leave, and when the server says that it last changed, if it does."""
+    ((version,),) = server.query("SELECT VERSION()")
+    sql = "SELECT UPDATE_TIME FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+    changed = [str(time) for (time,) in server.query(sql, (conf.database, conf.table)) if time is not None]
+    return {"server": version, "rows": rows, **({"last change": changed[0]} if changed else {})}
 
 
 def _ranges(by: ServerColumn, low: int, high: int, slices: int) -> Slicing:

@@ -68,8 +68,9 @@ class ServerColumn:
     def reading(self) -> tuple[str, Kind, bool] | None:
         """How it is selected, what it can be used for, and whether it comes as text then; None if it is of no use.
 
-        Text is what two drivers agree about where each has its own idea: dates (among them ``0000-00-00``) and numbers
-        beyond Spark's decimals. ``tinyint(1)`` is a number, not a boolean. ``float`` would come rounded to six digits.
+        Text is what two drivers agree about where each has its own idea: dates and times (among them ``0000-00-00``),
+        and numbers beyond Spark's decimals. ``tinyint(1)`` is a number, not a boolean. ``float`` would come rounded to
+        six digits.
         """
         name, base = quoted(self.name), self.base
         if base == "bigint":
@@ -86,7 +87,11 @@ class ServerColumn:
             return name, Kind.TEXT, False
         if base in _AS_TEXT:
             return f"CAST({name} AS CHAR)", Kind.TEXT, False
-        return (f"CAST({name} AS CHAR)", Kind.DATE, True) if base == "date" else None
+        if base == "timestamp":  # whatever time zone the connection has; a zero timestamp becomes a null
+            seconds = f"NULLIF(UNIX_TIMESTAMP({name}), 0)"
+            return f"CAST(DATE_ADD('1970-01-01', INTERVAL {seconds} SECOND) AS CHAR)", Kind.TIMESTAMP, True
+        kind = {"date": Kind.DATE, "datetime": Kind.TIMESTAMP}.get(base)
+        return None if kind is None else (f"CAST({name} AS CHAR)", kind, True)
 
     def _decimal(self, name: str) -> tuple[str, Kind, bool]:
         digits, scale = (int(found) for found in re.findall(r"\d+", self.type)[:2])
