@@ -179,7 +179,8 @@ def check(files: tuple[str, ...]) -> None:
         try:
             kind = kind_of(file)
             if kind == "party":
-                parties.append(load_party(file))
+                party_file = load_own(file)
+                parties += [party_file] if isinstance(party_file, PartyConf) else []
             elif kind == "pipeline":
                 pipelines.append(load_pipeline(file))
             else:

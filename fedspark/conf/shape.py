@@ -41,7 +41,8 @@ def keys_of(shape: Any) -> list[str]:
 
 def is_settings(shape: Any) -> bool:
     """Whether the type is a mapping with free keys and single values, whose keys may contain dots."""
-    return get_origin(shape) is dict and not isinstance(_plain(get_args(shape)[-1], None), tuple)
+    value = _plain(get_args(shape)[-1], None) if get_origin(shape) is dict else ()
+    return not isinstance(value, tuple) and not is_model(value)
 
 
 def child(data: Any, key: str | int) -> Any:
