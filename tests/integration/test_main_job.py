@@ -22,12 +22,15 @@ import yaml
 
 from conf.example import demo
 from tests.integration.servers.clickhouse import ClickHouse
+from tests.integration.servers.hive import DATABASE, HiveServer2, Metastore
 from tests.integration.servers.mariadb import MariaDB
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 PATIENCE_SECONDS = 600
 Scores = dict[str, tuple[float, float]]
+Put = Callable[[str, Mapping[str, np.ndarray]], dict[str, Any]]
+"""Stores a table by name, and returns its keys of a party file."""
 
 
 def play(directory: Path, tables: Mapping[str, dict[str, Any]], scores: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def check(directory: Path, figures: Mapping[str, Any], *found: Scores) -> None:
 
 
 @pytest.fixture
-def in_mariadb(mariadb: MariaDB) -> Iterator[Callable[[str, Mapping[str, np.ndarray]], dict[str, Any]]]:
+def in_mariadb(mariadb: MariaDB) -> Iterator[Put]:
     made: list[str] = []
 
     def put(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def in_mariadb(mariadb: MariaDB) -> Iterator[Callable[[str, Mapping[str, np.ndar
 
 
 @pytest.fixture
-def in_clickhouse(clickhouse: ClickHouse) -> Iterator[Callable[[str, Mapping[str, np.ndarray]], dict[str, Any]]]:
+def in_clickhouse(clickhouse: ClickHouse) -> Iterator[Put]:
     clickhouse.execute("CREATE DATABASE main_job")
 
     def put(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def in_clickhouse(clickhouse: ClickHouse) -> Iterator[Callable[[str, Mapping[str
 
 
 def test_guest_in_mysql_and_host_in_clickhouse_with_scores_in_both(
-    tmp_path: Path, mariadb: MariaDB, clickhouse: ClickHouse, in_mariadb: Any, in_clickhouse: Any
+    tmp_path: Path, mariadb: MariaDB, clickhouse: ClickHouse, in_mariadb: Put, in_clickhouse: Put
 ) -> None:
     made = demo.make_tables()
     places = {name: (in_mariadb if "hospital" in name else in_clickhouse)(name, made[name]) for name in made}
@@ -131,4 +134,79 @@ def test_guest_in_mysql_and_host_in_clickhouse_with_scores_in_both(
         figures,
         by_patient(mariadb.execute(query.format("scores"))),
         by_patient(clickhouse.execute(query.format("main_job.scores"))),
+    )
+
+
+# ---- guest in Hive, host in MySQL's shards ---------------------------------------------------------------------------
+
+DAY = "2026-11-20"
+SHARDS = [f"fed_lab_{database}.people_{table:02d}" for database in range(2) for table in range(3)]
+
+
+@pytest.fixture
+def in_hive(metastore: Metastore, hiveserver2: HiveServer2) -> Iterator[Put]:
+    """Partitioned tables: read from the metastore the one with labels, through HiveServer2 the other."""
+    made: list[str] = []
+
+    def put(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        kinds = {"U": "STRING", "i": "INT", "f": "DOUBLE"}
+        content = ", ".join(f"`{column}` {kinds[values.dtype.kind]}" for column, values in columns.items())
+        hiveserver2.execute(
+            f"CREATE TABLE {DATABASE}.{name} ({content}) PARTITIONED BY (dt STRING) STORED AS PARQUET",
+            *(insert(f"{DATABASE}.{name}", columns, day) for day in (DAY, "2026-11-19")),
+        )
+        made.append(name)
+        of = metastore if name.endswith("patients") else hiveserver2
+        return of.conf(table=name, partitions={"dt": DAY}, ignore=["dt"])
+
+    yield put
+    for name in [*made, "scores_of_days"]:
+        hiveserver2.execute(f"DROP TABLE IF EXISTS {DATABASE}.{name}")
+
+
+def insert(table: str, columns: Mapping[str, np.ndarray], day: str) -> str:
+    """The statement that writes all rows into the partition of ``DAY``, or worthless ones into that of another."""
+    spoilt = {
+        name: values if day == DAY or values.dtype.kind == "U" else 7 * values for name, values in columns.items()
+    }
+    rows = zip(*(values.tolist() for values in spoilt.values()), strict=True)
+    texts = (", ".join(repr(value) + ("D" if isinstance(value, float) else "") for value in row) for row in rows)
+    return f"INSERT INTO {table} PARTITION (dt='{day}') VALUES {', '.join(f'({text})' for text in texts)}"
+
+
+@pytest.fixture
+def in_shards(mariadb: MariaDB, in_mariadb: Put) -> Iterator[Put]:
+    """Patients over six tables of two databases; newcomers in one table."""
+    for database in range(2):
+        mariadb.execute(f"CREATE DATABASE fed_lab_{database}")
+
+    def put(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        if not name.endswith("patients"):
+            return in_mariadb(name, columns)
+        for number, shard in enumerate(SHARDS):
+            in_mariadb(shard, {column: values[number :: len(SHARDS)] for column, values in columns.items()})
+        pattern = mariadb.conf(database="fed_lab_{0..1}", table="people_{00..02}")
+        return {"kind": "sharded", "shards": [pattern]}
+
+    yield put
+    for database in range(2):
+        mariadb.execute(f"DROP DATABASE fed_lab_{database}")
+
+
+def test_guest_in_hive_and_host_in_shards_of_mysql_with_scores_in_a_partition_and_a_table(
+    tmp_path: Path, metastore: Metastore, hiveserver2: HiveServer2, mariadb: MariaDB, in_hive: Put, in_shards: Put
+) -> None:
+    made = demo.make_tables()
+    places = {name: (in_hive if "hospital" in name else in_shards)(name, made[name]) for name in made}
+    scores = [
+        metastore.conf(table="scores_of_days", partition={"dt": DAY}),
+        mariadb.conf(table="scores"),
+    ]
+    figures = play(tmp_path / "job", places, scores)
+    columns = "patient_id, score, probability"
+    check(
+        tmp_path / "job",
+        figures,
+        by_patient(hiveserver2.execute(f"SELECT {columns} FROM {DATABASE}.scores_of_days WHERE dt = '{DAY}'")),
+        by_patient(mariadb.execute(f"SELECT {columns} FROM scores")),
     )
