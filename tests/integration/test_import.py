@@ -416,6 +416,26 @@ def test_a_table_that_is_there_stays_or_is_replaced_at_once(bench: Bench, stoppe
         bench.run(table, label="b", to={"if_exists": "replace"})
 
 
+@pytest.mark.parametrize("if_exists", ["refuse", "replace"])
+def test_an_attempt_that_dies_once_its_rows_are_shown_is_finished_by_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, if_exists: str
+) -> None:
+    table = bench.parquet(files=2)
+    with monkeypatch.context() as patch:
+
+        def die(*_: Any) -> None:
+            raise StoreError("died here")
+
+        patch.setattr(steps._Import, "_record", die)
+        with pytest.raises(StoreError, match="died here"):
+            bench.run(table, slices=2, to={"if_exists": if_exists})
+    assert len(bench.rows()) == 200
+    record = bench.run(table, slices=2, to={"if_exists": if_exists})
+    assert record["slices"] == {"all": 2, "read by the last attempt": 0}
+    assert bench.rows() == [(n, f"n{n}") for n in range(200)]
+    assert bench.tables() == []
+
+
 def test_an_empty_table_is_imported(bench: Bench) -> None:
     pq.write_table(pa.table({"id": pa.array([], pa.int64())}), bench.directory / "t.parquet")
     record = bench.run({"kind": "parquet", "path": "t.parquet", "id": "id"})
