@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from fedspark.errors import TableError
 from fedspark.tables.chosen import chosen
 from fedspark.tables.csv_pieces import CsvPieces
 from fedspark.tables.direct import Direct, cut, local_files, numbered
-from fedspark.tables.fingerprint import origin_of
+from fedspark.tables.fingerprint import check_origin, origin_of
 from fedspark.tables.header import columns_of
 from fedspark.tables.look import OPENERS, UNKNOWN_TO_PYTHON
 from fedspark.tables.source import Source, locate, reading
@@ -39,6 +41,7 @@ def read(spark: SparkSession, name: str, conf: CsvTable, directory: Path) -> Sou
         origin, direct = origin_of(spark, frame), _direct(spark, frame, conf, header)
     skips = conf.on_bad_row == "skip"
     source = Source(where, "CSV", frame, columns, checks_lines=True, skips_lines=skips, origin=origin, direct=direct)
+    source = replace(source, unaltered=partial(check_origin, spark, source, frame))
     return chosen(source, conf.where)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
+from fedspark.errors import TableError
 from fedspark.tables.direct import local_files
-from fedspark.tables.source import literally, spark_path
+from fedspark.tables.source import Source, literally, reading, spark_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,6 +58,16 @@ def _listed(spark: SparkSession, urls: Sequence[str]) -> list[tuple[PurePosixPat
     listed = spark.read.format("binaryFile").load([literally(spark_path(url)) for url in urls])
     rows = listed.select("path", "length", time).coalesce(_TASKS).collect()
     return [(PurePosixPath(unquote(urlsplit(row.path).path)), row.length, row.time) for row in rows]
+
+
+def check_origin(spark: SparkSession, source: Source, frame: DataFrame) -> None:
+    """TableError when the files that the frame reads are not any more those that ``source`` has as its origin."""
+    now: dict[str, str | int] = {}
+    with reading(source.where, source.kind), suppress(FileNotFoundError):
+        now = origin_of(spark, frame)
+    if now != source.origin:
+        remedy = "Load it again when nobody writes to them; who writes new ones should rename them into place."
+        raise TableError(f"{source.where}: its files changed while they were read.", remedy=remedy)
 
 
 def _with_slashes(url: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedspark.conf.tables import OrcTable, ParquetTable
 from fedspark.tables.chosen import chosen
 from fedspark.tables.direct import Direct, Unplain, cut, local_files, numbered
-from fedspark.tables.fingerprint import origin_of
+from fedspark.tables.fingerprint import check_origin, origin_of
 from fedspark.tables.look import KINDS
 from fedspark.tables.parquet_pieces import ParquetPieces, first_fits
 from fedspark.tables.roles import Column, Kind
@@ -36,7 +38,9 @@ def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, director
         for position, field in enumerate(fields)
     )
     direct = None if files is None else direct_to(spark, frame, files, [field.name for field in fields])
-    return chosen(Source(where, kind, frame, columns, origin=origin, direct=direct), conf.where)
+    source = Source(where, kind, frame, columns, origin=origin, direct=direct)
+    source = replace(source, unaltered=partial(check_origin, spark, source, frame))
+    return chosen(source, conf.where)
 
 
 def direct_to(spark: SparkSession, frame: DataFrame, files: Sequence[str], names: Sequence[str]) -> Direct:

@@ -54,6 +54,7 @@ def read(
         notes=(_note(names, counts), *dict.fromkeys(note for shard in shards for note in shard.notes)),
         lost=_lost(shards),
         settled=_settled(where, shards, counts),
+        unaltered=_unaltered(shards),
     )
 
 
@@ -137,6 +138,17 @@ def _origin(shards: Sequence[Source]) -> dict[str, str | int]:
 def _lost(shards: Sequence[Source]) -> Callable[[BaseException], bool]:
     rules = dict.fromkeys(shard.lost for shard in shards if shard.lost is not None)
     return lambda error: any(rule(error) for rule in rules)
+
+
+def _unaltered(shards: Sequence[Source]) -> Callable[[], None]:
+    """The shards' own checks, side by side."""
+    checks = [shard.unaltered for shard in shards if shard.unaltered is not None]
+
+    def unaltered() -> None:
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            list(pool.map(lambda check: check(), checks))
+
+    return unaltered
 
 
 def _settled(where: str, shards: Sequence[Source], counts: Sequence[int]) -> Callable[[int], None] | None:

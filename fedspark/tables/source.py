@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 
 from fedspark.errors import FedsparkError, StoreError, TableError
 from fedspark.tables.direct import Direct
+from fedspark.tables.problems import listed
 from fedspark.tables.roles import Column
 from fedspark.tables.sink import carried, uncarried
 
@@ -37,9 +38,10 @@ class Source:
     ``origin`` is what tells the state of the source that is read from others, as names, sizes and times of files.
     ``direct`` is a way to the same rows without the JVM, where there is one.
 
-    Two of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
+    Three of them for a source on a server: ``lost`` says of an error of the job that reads whether it may go away when
     all rows are read again, as after a lost connection; ``settled`` takes the number of rows that were read, and raises
-    TableError when the source changed meanwhile.
+    TableError when rows were added or removed meanwhile; ``unaltered`` raises it when a column, or
+    a file, is another one by now.
     """
 
     where: str
@@ -54,6 +56,19 @@ class Source:
     lost: Callable[[BaseException], bool] | None = None
     settled: Callable[[int], None] | None = None
     direct: Direct | None = None
+    unaltered: Callable[[], None] | None = None
+
+
+def check_unaltered(where: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """TableError unless all columns of ``before`` have the same type ``now``: values would be cast in silence."""
+    changed = [
+        f"{name!r} was {kind}, now it is {now.get(name, 'gone')}"
+        for name, kind in before.items()
+        if now.get(name) != kind
+    ]
+    if changed:
+        remedy = "Load it again when nobody changes its columns."
+        raise TableError(f"{where}: its columns changed while it was read: {listed(changed)}.", remedy=remedy)
 
 
 def spark_path(url: str) -> str:

@@ -82,6 +82,8 @@ def stage(
     sink = _sink(layout, ref, folder, sample, chunk_rows, chunk_bytes)
     try:
         written = _write(layout, sink)
+        if source.unaltered is not None:
+            source.unaltered()
         if source.settled is not None:
             source.settled(written.metrics.read)
         _check(layout, written.metrics, one_class=needs_label, constant=training)

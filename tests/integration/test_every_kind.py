@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter
 
 from fedspark.conf.tables import TableConf
 from fedspark.errors import StoreError, TableError
+from fedspark.tables import staging
 from fedspark.tables.clickhouse.sql import quoted as in_clickhouse
 from fedspark.tables.mysql.server import quoted as in_mysql
 from tests.tables.conftest import Bench
@@ -96,6 +98,7 @@ class Places:
         self.directory = directory
         self._server = server
         self.made: list[Callable[[], Any]] = []
+        self.tables: list[str] = []
 
     def put(self, kind: str, table: Table, **conf: Any) -> Any:
         """The conf of ``table``, which is now there."""
@@ -107,6 +110,10 @@ class Places:
         pattern = {key: text.replace(f"{name}0", name + HALVES) if key in ("table", "path") else text
                    for key, text in first.items()}  # fmt: skip
         return self.conf({"kind": "sharded", "shards": [pattern], **conf})
+
+    def server(self, kind: str) -> Any:
+        """The server of a kind."""
+        return self._server({"mysql": "mariadb"}.get(kind, kind))
 
     @staticmethod
     def conf(raw: dict[str, Any]) -> Any:
@@ -129,19 +136,21 @@ class Places:
         return {"kind": kind, "path": str(path)}
 
     def _put_on_server(self, kind: str, table: Table, name: str) -> dict[str, Any]:
-        server = self._server({"mysql": "mariadb"}.get(kind, kind))
+        server = self.server(kind)
         if kind == "mysql":
             for statement in table.statements(name):
                 server.execute(statement)
         else:
             columns = ", ".join(f"{in_clickhouse(key)} {CLICKHOUSE[of]}" for key, of in table.columns.items())
-            server.execute(f"CREATE TABLE {name} ({columns}) ENGINE = Memory")
+            engine = "Memory" if len(table.columns) > 1000 else "MergeTree ORDER BY tuple()"
+            server.execute(f"CREATE TABLE {name} ({columns}) ENGINE = {engine}")
             dates = [of == "date" for of in table.columns.values()]
             rows = [
                 [str(value) if date else value for value, date in zip(row, dates, strict=True)] for row in table.rows
             ]
             if rows:
                 server.execute(f"INSERT INTO {name} VALUES", rows)
+        self.tables.append(name)
         self.made.append(lambda: server.execute(f"DROP TABLE IF EXISTS {name}"))
         return dict(server.conf(table=name))
 
@@ -234,9 +243,8 @@ def test_missing_ids_and_texts_that_are_no_numbers_are_counted_and_shown_masked(
     )
     said = refusal(bench, conf)
     assert "2 rows with no id" in said
-    assert (
-        "'x' does not read as a number in 4 rows, for example p***1 (4 characters), p***2 (4 characters), p***" in said
-    )
+    assert "'x' does not read as a number in 4 rows" in said
+    assert "for example p***1 (4 characters), p***2 (4 characters), p***4 (4 characters)." in said
     assert "secret" not in said
 
 
@@ -252,6 +260,46 @@ def test_a_table_that_is_not_there_is_said_so(bench: Bench, places: Places, kind
     for raw in conf.model_dump(by_alias=True).get("shards", [conf.model_dump(by_alias=True)]):
         key = "table" if "table" in raw else "path"
         assert "there is no" in refusal(bench, places.conf({**raw, key: f"{raw[key]}x", "id": "id"}))
+
+
+@pytest.mark.parametrize("kind", [*FILES, "sqlscript", "sharded csv"])
+def test_files_that_are_written_again_while_they_are_read_are_refused(
+    bench: Bench, places: Places, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    table = Table({"id": "text", "x": "integer"}, [("a", 1), ("b", 2), ("c", 3), ("d", 4)])
+    conf = places.put(kind, table, id="id")
+    write = staging._write
+
+    def touched(*args: Any) -> Any:
+        path = max(bench.directory.glob("every_*"))
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 1))
+        return write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "_write", touched)
+        assert "its files changed while they were read" in refusal(bench, conf)
+    assert bench.stage_conf(conf).rows == 4
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_column_that_gets_another_type_while_it_is_read_is_told(
+    bench: Bench, places: Places, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Else its values would be cast without a word: to MySQL the number of 'many' is 0."""
+    conf = places.put(kind, Table({"id": "text", "x": "integer"}, [("a", 1), ("b", 2), ("c", 3), ("d", 4)]), id="id")
+    altered = places.tables[-1]
+    of = kind.removeprefix("sharded ")
+    new = {"mysql": "MODIFY x VARCHAR(20)", "clickhouse": "MODIFY COLUMN x Nullable(Int64)"}[of]
+    server, write = places.server(of), staging._write
+
+    def change(*args: Any) -> Any:
+        server.execute(f"ALTER TABLE {altered} {new}")
+        return write(*args)
+
+    monkeypatch.setattr(staging, "_write", change)
+    said = refusal(bench, conf)
+    assert altered in said
+    assert "its columns changed while it was read: 'x' was" in said
 
 
 @pytest.mark.parametrize("kind", SERVERS)

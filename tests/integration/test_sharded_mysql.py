@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from fedspark.conf.tables import ShardedTable
 from fedspark.errors import TableError
+from fedspark.exchange.store import StoreRef
+from fedspark.tables import staging
 from tests.integration.servers.mariadb import MariaDB
 from tests.tables.conftest import Bench
 
@@ -69,3 +72,34 @@ def test_a_shard_that_is_missing_is_named(bench: Bench, mariadb: MariaDB, users:
     mariadb.execute("DROP TABLE fed_1.user_01")
     with pytest.raises(TableError, match=r"fed_1\.user_01\): there is no such table\. Did you mean 'user_0"):
         bench.stage_conf(sharded(users))
+
+
+def test_a_shard_that_grows_while_it_is_read_is_named(
+    bench: Bench, mariadb: MariaDB, users: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = staging._write
+
+    def grown(*args: Any) -> Any:
+        mariadb.execute("INSERT INTO fed_2.user_03 VALUES ('new', 1)")
+        return write(*args)
+
+    monkeypatch.setattr(staging, "_write", grown)
+    with pytest.raises(TableError, match=r"fed_2\.user_03\): it changed while it was read: 11 rows before, .*12 now"):
+        bench.stage_conf(sharded({**users, "slices": 2}))
+    assert not bench.files()
+
+
+def test_a_server_that_starts_again_in_the_middle_leaves_no_gap_and_no_duplicate(
+    bench: Bench, mariadb: MariaDB, users: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = staging._collect
+
+    def stopped(*args: Any) -> Any:
+        mariadb.stop()
+        threading.Thread(target=mariadb.start).start()
+        return collect(*args)
+
+    monkeypatch.setattr(staging, "_collect", stopped)
+    card = bench.stage_conf(sharded(users), ref=StoreRef((bench.directory / "store").as_uri()))
+    assert card.rows == 66
+    assert len(set(bench.snapshot()["key"])) == 66

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from fedspark.tables.clickhouse.sql import Selection, column_of, id_of, literal,
 from fedspark.tables.direct import Direct, numbered, numbers_in
 from fedspark.tables.problems import meant
 from fedspark.tables.roles import Column, resolve_roles
-from fedspark.tables.source import Source, telling_driver
+from fedspark.tables.source import Source, check_unaltered, telling_driver
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,7 +51,10 @@ def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path)
         ((version,),) = client.execute("SELECT version()")
     facts: dict[str, str | int] = {"server": f"ClickHouse {version}", "rows": rows, "fingerprint": f"{checksum:016x}"}
     direct = Direct(frame, numbers, lambda _: slices)
-    return Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct, origin=facts)
+    before = {column.name: column.type for column in columns}
+    unaltered = partial(_check_columns, slices.server, slices.where, conf, before)
+    source = Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct, origin=facts)
+    return replace(source, unaltered=unaltered)
 
 
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
@@ -155,6 +159,10 @@ def _is_lost(error: BaseException) -> bool:
 
 def _table(conf: ClickHouseTable) -> str:
     return f"{quoted(conf.database)}.{quoted(conf.table)}"
+
+
+def _check_columns(server: Server, where: str, conf: ClickHouseTable, before: Mapping[str, str]) -> None:
+    check_unaltered(where, before, {column.name: column.type for column in _columns(server, where, conf)})
 
 
 def _columns(server: Server, where: str, conf: ClickHouseTable) -> tuple[Column, ...]:

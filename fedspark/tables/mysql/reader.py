@@ -9,9 +9,10 @@ URL is therefore made here, and the answer to a known question looked at before 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from fedspark.errors import ConfigError, StoreError, TableError
 from fedspark.tables.mysql.server import CONNECT_SECONDS, Server, ServerColumn, full_name, quoted
 from fedspark.tables.problems import meant
 from fedspark.tables.roles import Column, Kind
-from fedspark.tables.source import Source, reading
+from fedspark.tables.source import Source, check_unaltered, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -92,7 +93,9 @@ def read(
         _check_quoting(spark, where, conf, directory)
         frame = _frame(spark, conf, directory, readings, slicing)
     settled = _settled(server, conf, count) if slicing.count > 1 else None  # one statement sees one moment
-    return Source(where, KIND, frame, columns, rows=count, origin=origin, lost=was_lost, settled=settled)
+    unaltered = partial(_check_columns, server, {column.name: column.type for column in found})
+    source = Source(where, KIND, frame, columns, rows=count, origin=origin, lost=was_lost, settled=settled)
+    return replace(source, unaltered=unaltered)
 
 
 def slices_for(rows: int, parallelism: int) -> int:
@@ -288,6 +291,12 @@ def was_lost(error: BaseException) -> bool:
     signs = r"SQL(NonTransient|Transient)ConnectionException|SQLRecoverable|Connection reset|Broken pipe|EOFException"
     signs += r"|executionResults\" is null"  # version 2 of the driver, when it is lost while it closes a statement
     return re.search(rf"{signs}|unexpected end of stream|Socket error|Connection was killed", text) is not None
+
+
+def _check_columns(server: Server, before: Mapping[str, str]) -> None:
+    with server:
+        now = {column.name: column.type for column in server.columns()}
+    check_unaltered(server.where, before, now)
 
 
 def _settled(server: Server, conf: MysqlTable, before: int) -> Callable[[int], None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import groupby
 from operator import itemgetter
@@ -17,7 +18,7 @@ from pyspark import StorageLevel
 from fedspark.conf.tables import SqlScriptTable
 from fedspark.errors import ConfigError
 from fedspark.tables.chosen import chosen
-from fedspark.tables.fingerprint import origin_of
+from fedspark.tables.fingerprint import check_origin, origin_of
 from fedspark.tables.roles import Column
 from fedspark.tables.source import SPARK_ERRORS, Source, explain_task, locate, reading, telling_driver
 from fedspark.tables.sqlscript.columns import DumpColumn
@@ -53,7 +54,8 @@ def read(spark: SparkSession, name: str, conf: SqlScriptTable, directory: Path) 
     path, limit = locate(conf.path, directory), conf.max_megabytes << 20
     table = DumpTable(where, conf.table, conf.database, limit)
     with reading(where, _KIND):
-        origin = origin_of(spark, spark.read.text(path))
+        files = spark.read.text(path)
+        origin = origin_of(spark, files)
         lengths = spark.read.format("binaryFile").load(path).agg({"length": "sum"}).first()
         lines = spark.read.option("lineSep", "\n").text(path)
         file = lines.metadataColumn("_metadata")["file_path"].alias("file")
@@ -67,7 +69,9 @@ def read(spark: SparkSession, name: str, conf: SqlScriptTable, directory: Path) 
         rows = rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
         zeros = rows.agg({"zeros": "sum"}).first()
     notes = () if not zeros or not zeros[0] else (f"{zeros[0]:,} zero dates (0000-00-00) became nulls",)
-    return chosen(Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes, origin=origin), conf.where)
+    source = Source(where, _KIND, rows.drop("zeros"), _described(columns), notes=notes, origin=origin)
+    source = replace(source, unaltered=partial(check_origin, spark, source, files))
+    return chosen(source, conf.where)
 
 
 @dataclass(frozen=True)
