@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import gmpy2
 import numpy as np
 import pytest
 from gmpy2 import mpz
@@ -66,7 +68,7 @@ class Integers:
         self.n = key.public.n
         self.n2, self.width = self.n**2, key.public.width
         self.p, self.q, self.hs = int(key.p), int(key.q), int(Gmpy2Engine(self.n).hs)
-        self.power = cache(pow)
+        self.power = cache(lambda base, exponent, modulus: int(gmpy2.powmod(base, exponent, modulus)))
 
     def short(self, stream: Stream, count: int) -> list[int]:
         size = self.width // 4
@@ -223,7 +225,7 @@ def test_rows_out_of_range_or_with_a_factor_are_found(engine, plain):
 
 def test_the_powers_of_decryption_are_those_of_python(key, plain):
     values = [0, *plain.units()[:12], plain.p, plain.q, plain.n]
-    expected = [(pow(c, plain.p - 1, plain.p**2), pow(c, plain.q - 1, plain.q**2)) for c in values]
+    expected = [(plain.power(c, plain.p - 1, plain.p**2), plain.power(c, plain.q - 1, plain.q**2)) for c in values]
     for owner in (OwnerEngine(key.p, key.q), *(VectorOwnerEngine(key.p, key.q, kernels(name)) for name in runnable())):
         for count in (len(values), 1, 0):
             found = [(int(a), int(b)) for a, b in owner.half_powers(plain.cells(values[:count]))]
@@ -243,6 +245,22 @@ def test_any_number_of_rows_gives_the_bytes_of_gmpy2(private_key, rows):
         np.testing.assert_array_equal(engine.add(cells, cells[::-1]), reference.add(cells, cells[::-1]))
         np.testing.assert_array_equal(engine.total(cells), reference.total(cells))
         np.testing.assert_array_equal(engine.linear(cells, matrix, 4), reference.linear(cells, matrix, 4))
+
+
+def test_threads_may_share_an_engine(private_key):
+    n, rows = private_key.public.n, 2 * BATCH
+    plain = residue_rows(np.arange(rows), n)
+    for name in runnable():
+        shared = VectorEngine(n, kernels(name))
+        alone = shared.encrypt(plain, stream("threads"))
+        doubled = shared.add(alone, alone)
+
+        def work(number: int, shared=shared, alone=alone) -> np.ndarray:
+            return shared.encrypt(plain, stream("threads")) if number % 2 else shared.add(alone, alone)
+
+        with ThreadPoolExecutor(4) as pool:
+            for number, found in enumerate(pool.map(work, range(8))):
+                np.testing.assert_array_equal(found, alone if number % 2 else doubled)
 
 
 def test_gmpy2_gives_the_formula_too(key, plain):
