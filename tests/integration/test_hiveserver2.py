@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fedspark.conf.tables import HiveServer2Table, HiveTable
@@ -22,6 +24,7 @@ from fedspark.tables.hive.slices import Slices, plan
 from fedspark.tables.source import explain_task
 from fedspark.tables.staging import stage
 from tests.integration.servers.hive import HiveServer2, Metastore
+from tests.integration.servers.mariadb import make_certificate
 from tests.integration.servers.ports import free_port
 from tests.integration.servers.proxy import Proxy
 
@@ -206,16 +209,22 @@ def test_names_with_quotes_and_sql_in_them_are_names(hive: HiveServer2) -> None:
     assert rows_of(conf(hive, table="keep")) == []
 
 
-def test_two_thousand_columns(hive: HiveServer2) -> None:
-    columns = ", ".join(
-        ["concat('p', id) AS id", *(f"id + {k} AS f{k}" for k in range(1999)), "CAST(NULL AS INT) AS f1999"]
+def test_two_thousand_columns(hive: HiveServer2, tmp_path: Path) -> None:
+    names = [f"f{k}" for k in range(2000)]
+    rows = {
+        name: pa.array([None if k == 1999 else row + k / 8 for row in range(150)], pa.float64())
+        for k, name in enumerate(names)
+    }
+    pq.write_table(pa.table({"id": [f"p{row}" for row in range(150)], **rows}), tmp_path / "wide.parquet")
+    columns = ", ".join(["id STRING", *(f"{name} DOUBLE" for name in names)])
+    hive.execute(
+        "DROP TABLE IF EXISTS fed.wide",
+        f"CREATE EXTERNAL TABLE fed.wide ({columns}) STORED AS PARQUET LOCATION '{tmp_path}'",
     )
-    hive.execute(f"CREATE OR REPLACE VIEW fed.wide AS SELECT {columns} FROM range(150)")
     found = rows_of(conf(hive, table="wide"), 1)
-    assert len(found) == 150
-    assert all(
-        f"p{row['f0']}" == row["id"] and row["f1998"] == row["f0"] + 1998 and row["f1999"] is None for row in found
-    )
+    assert sorted(row["id"] for row in found) == sorted(f"p{row}" for row in range(150))
+    assert all(f"p{int(row['f0'])}" == row["id"] and row["f1998"] == row["f0"] + 1998 / 8 for row in found)
+    assert {row["f1999"] for row in found} == {None}
 
 
 def test_texts_of_a_megabyte_come_in_pages_that_memory_can_hold(
@@ -327,6 +336,23 @@ def test_a_certificate_that_is_none_is_named(hive: HiveServer2, tmp_path: Path) 
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match="no certificate in PEM"):
         sliced(conf(hive, ca=str(tmp_path / "ca.pem")))
+
+
+def test_a_server_is_asked_to_prove_who_it_is_where_its_authority_is_named(hive: HiveServer2, tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "key.pem")
+    between = Proxy(hive.port, context)
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other")
+    try:
+        table = conf(hive, table="days", port=between.port, ca=str(tmp_path / "ca.pem"), partitions={"hr": 0})
+        assert len(rows_of(table, 2)) == 3000
+        other = str(tmp_path / "other" / "ca.pem")
+        with pytest.raises(StoreError, match="did not prove who it is"):
+            sliced(conf(hive, port=between.port, ca=other))
+    finally:
+        between.close()
 
 
 @pytest.fixture
