@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -113,38 +114,55 @@ def _mysql(folder: Path) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _hive(folder: Path) -> Iterator[Place]:
-    """Tables over Parquet files, of a metastore; a second server makes them there, as only Spark is to read them."""
-    import pyarrow.parquet
+    """Tables of a metastore, over Parquet files; the other server only makes them."""
+    with _hive_servers(folder) as (metastore, server):
+        yield lambda rows: metastore.conf(table=_hive_table(folder, server, rows))
 
+
+@contextlib.contextmanager
+def _hiveserver2(folder: Path) -> Iterator[Place]:
+    """The same tables, as the other server hands them out."""
+    with _hive_servers(folder) as (_, server):
+        yield lambda rows: server.conf(table=_hive_table(folder, server, rows))
+
+
+@contextlib.contextmanager
+def _hive_servers(folder: Path) -> Iterator[Any]:
     from tests.integration.servers.hive import DATABASE, HiveServer2, Metastore
 
-    metastore = Metastore(_fresh(folder / "metastore"))
-    maker = HiveServer2(_fresh(folder / "hiveserver2"), metastore)
+    home = Path(tempfile.mkdtemp(prefix="hive-", dir=folder))
+    metastore = Metastore(_fresh(home / "metastore"))
+    server = HiveServer2(_fresh(home / "hiveserver2"), metastore)
     with contextlib.ExitStack() as running:
-        for server in (metastore, maker):
-            running.callback(server.stop)
-            server.start()
+        for one in (metastore, server):
+            running.callback(one.stop)
+            one.start()
+        server.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        yield metastore, server
 
-        def place(rows: int) -> dict[str, Any]:
-            name = f"people_{rows}"
-            home = _fresh(folder / f"{name}.hive")
-            file = _file(home, "parquet", rows, pyarrow.parquet.ParquetWriter)
-            columns = ["id STRING", *(f"{field} DOUBLE" for field in people.FLOATS)]
-            columns += ["age BIGINT", "visits BIGINT", "code STRING", "born DATE"]
-            at = f"STORED AS PARQUET LOCATION '{Path(file['path']).parent.as_uri()}'"
-            maker.execute(
-                f"CREATE DATABASE IF NOT EXISTS {DATABASE}",
-                f"CREATE EXTERNAL TABLE {DATABASE}.{name} ({', '.join(columns)}) {at}",
-            )
-            return metastore.conf(table=name)
 
-        yield place
+def _hive_table(folder: Path, server: Any, rows: int) -> str:
+    """The name of a table over the Parquet file of that many rows, in a directory of its own."""
+    import pyarrow.parquet
+
+    from tests.integration.servers.hive import DATABASE
+
+    name = f"people_{rows}"
+    home = folder / f"{name}.hive"
+    home.mkdir(exist_ok=True)
+    _file(home, "parquet", rows, pyarrow.parquet.ParquetWriter)
+    columns = ["id STRING", *(f"{field} DOUBLE" for field in people.FLOATS)]
+    columns += ["age BIGINT", "visits BIGINT", "code STRING", "born DATE"]
+    at = f"STORED AS PARQUET LOCATION '{home.as_uri()}'"
+    server.execute(f"CREATE EXTERNAL TABLE {DATABASE}.{name} ({', '.join(columns)}) {at}")
+    return name
 
 
 _SOURCES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
     "csv": _csv,
     "parquet": _parquet,
     "hive": _hive,
+    "hiveserver2": _hiveserver2,
     "clickhouse": _clickhouse,
     "mysql": _mysql,
 }

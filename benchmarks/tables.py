@@ -2,9 +2,9 @@
 
 Every case reads one table of 15 columns, of them the 13 that have a role, into Python tasks as Arrow batches: what the
 sink of a load step is given. Cases ``csv``, ``parquet`` and ``hive`` (Parquet files of a metastore) beside Spark's own
-reader in the same session with a sink that does nothing; ``clickhouse`` and ``mysql`` beside the plain Python client
-that makes Arrow of all rows in one process. ``--master local[1]`` has one task at a time, as a client has. Servers are
-started in a folder of the benchmark's own, hold the table in all sizes, and their CPU time is nobody's.
+reader in the same session with a sink that does nothing; ``clickhouse``, ``hiveserver2`` and ``mysql`` beside the plain
+Python client that makes Arrow of all rows in one process. ``--master local[1]`` has one task at a time, as a client
+has. Servers are started in a folder of the benchmark's own, and their CPU time is nobody's.
 
 ``ratio`` is the other side's CPU time by ours, process trees whole: from 0.8 on a case meets its goal. ``jvm_peak_mb``
 and ``worker_peak_mb`` are the peaks of a round, their medians; over sizes they must stay the same.
@@ -33,6 +33,7 @@ PEERS: dict[str, list[tuple[Peer, dict[str, Any]]]] = {
         (Peer("clickhouse-driver", *_CLICKHOUSE), {"use_numpy": False}),
         (Peer("clickhouse-driver with use_numpy", *_CLICKHOUSE), {"use_numpy": True}),
     ],
+    "hiveserver2": [(Peer("PyHive", "benchmarks.peers.hive_client", "pyhive"), {})],
     "mysql": [(Peer("PyMySQL", "benchmarks.peers.mysql_client", "pymysql"), {})],
 }
 """The other sides of every case, each with what only it is told."""
