@@ -4,6 +4,8 @@ From bottom to top:
 
     code       Code, Shape      LLVM assembly of vectors, line by line; the instruction sets
     products   product, square  Montgomery multiplication by product scanning
+    barrett    barrett          products outside Montgomery form
+    rows       Kernel           rows of words into lanes and back
     kernels    KERNELS          loops over blocks: conversions, fixed base, buckets, powers
     compiled   kernels          compiled once per machine and user, loaded by ctypes
     modulus    Modulus          arithmetic modulo one number on blocks

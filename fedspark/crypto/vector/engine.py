@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
+from fedspark.crypto.constant_time import power_pairs
 from fedspark.crypto.paillier_engine import Cells, Gmpy2Engine, Plain
 from fedspark.crypto.randomness import Stream
 from fedspark.crypto.vector.buckets import bucket_sums
@@ -234,7 +235,11 @@ class VectorOwnerEngine(VectorEngine):
 
     def half_powers(self, cells: Cells) -> Iterator[tuple[mpz, mpz]]:
         """(c^(p-1) mod p^2, c^(q-1) mod q^2) for every row. The exponents choose no branch and no address."""
-        bits = self._primes[0].bit_length()
+        p, q = self._primes
+        if 2 * len(cells) < self._modulus.lanes:  # mostly idle lanes
+            yield from power_pairs(self.integers(cells), (p - 1, p * p), (q - 1, q * q))
+            return
+        bits = p.bit_length()
         for rows in _batches(len(cells)):
             found = []
             for half, prime in zip(self._halves, self._primes, strict=True):
