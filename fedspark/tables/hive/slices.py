@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from fedspark.conf.tables.hive import HiveServer2Table
 from fedspark.errors import TableError
+from fedspark.tables.direct import Direct, numbered, numbers_in
 from fedspark.tables.hive import sql
 from fedspark.tables.hive.names import full_name, quoted, role_kind
 from fedspark.tables.hive.server import LOST, NO_DATABASE, NO_TABLE, Lost, Refused, Server, Session
@@ -43,11 +44,14 @@ def read(spark: SparkSession, name: str, conf: HiveServer2Table, directory: Path
     """The table ``name`` of a party file in ``directory``; its frame has the columns that can have a role."""
     columns, slices = plan(name, conf, directory, min(_MOST_SLICES, spark.sparkContext.defaultParallelism))
     count = max(1, len(slices.queries))
-    numbers = spark.range(0, count, 1, count)
+    numbers = numbered(spark, count)
     frame = numbers.mapInArrow(slices, ", ".join(f"{field} {value.spark}" for field, value in slices.fields))
     said = [f"{column} = {', '.join(values)}" for column, values in conf.partitions.items()]
     notes = (f"only partitions {'; '.join(said)}",) if said else ()
-    return Source(slices.where, "HiveServer2", frame, columns, notes=notes, rows=slices.rows, lost=_is_lost)
+    direct = Direct(frame, numbers, lambda _: slices)
+    return Source(
+        slices.where, "HiveServer2", frame, columns, notes=notes, rows=slices.rows, lost=_is_lost, direct=direct
+    )
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,8 @@ class Slices:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The rows of the slices, in pages as the server sends them."""
         with telling_driver():
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    yield from self.slice(number)
+            for number in numbers_in(batches):
+                yield from self.slice(number)
 
     def slice(self, number: int) -> Iterator[pa.RecordBatch]:
         """The rows of one slice. Raises Lost, and TableError when they are not as many as there were at first."""
