@@ -5,8 +5,8 @@ The guest has the label and perhaps features, every host features of the same pe
 data. They minimise the mean Taylor loss ln 2 - yz/2 + z^2/8 plus l2/2 |w|^2 (`maths`). A round evaluates the exact
 gradient at one trial point v = w + c p for all parties at once (`gradients`); round 0 does so at the start, w = 0.
 
-Messages, in order. N training rows, F columns of the party, m rows a ciphertext (`crypto.row_slots`: 10 with 2048 bits and
-a million rows; 1 where rows have weights), 2|n| bits a ciphertext (512 bytes at 2048):
+Messages, in order. N training rows, F columns of the party, m rows in a ciphertext (`crypto.row_slots`: 10 with 2048
+bits and a million rows; 1 where rows have weights), 2|n| bits a ciphertext (512 bytes at 2048):
 
     once    facts    data parties -> all            rows, columns, whether rows have weights; to data parties also a
                                                     digest of the rows' order and the id of the model to start from
