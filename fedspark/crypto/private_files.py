@@ -32,14 +32,15 @@ def private_directory() -> Path | None:
     return None
 
 
-def kept(name: str, make: Callable[[], bytes]) -> bytes:
+def kept(name: str, make: Callable[[], bytes], keep: tuple[str, int] | None = None) -> bytes:
     """The content of the file ``name``; where it is not there or damaged, what ``make`` makes, kept if it can be."""
-    path = kept_file(name, make)
+    path = kept_file(name, make, keep)
     if isinstance(path, Path):
-        data = path.read_bytes()
-        if _sound(memoryview(data)):
-            return data[DIGEST_BYTES:]
-        return make()
+        try:
+            data = path.read_bytes()
+        except OSError:  # another process kept newer ones
+            return make()
+        return data[DIGEST_BYTES:] if _sound(memoryview(data)) else make()
     return path
 
 

@@ -20,6 +20,8 @@ from fedspark.crypto.private_files import kept
 from fedspark.crypto.vector.code import SHAPES, Shape
 from fedspark.crypto.vector.kernels import KERNELS, assembly
 
+_KEPT = 8
+
 
 class Kernels:
     """The functions of ``kernels.KERNELS`` for one instruction set, as attributes."""
@@ -39,7 +41,8 @@ class Kernels:
             module.verify()
             return bytes(machine.emit_object(module))
 
-        code = kept(f"paillier-{shape.name}-{sha256(label.encode()).hexdigest()[:32]}.o", translate)
+        name = f"paillier-{shape.name}-{sha256(label.encode()).hexdigest()[:32]}.o"
+        code = kept(name, translate, keep=("paillier-*.o", _KEPT))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{triple}"'), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
