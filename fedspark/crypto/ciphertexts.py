@@ -12,12 +12,12 @@ One public scale (fraction bits) belongs to a whole column. Columns refuse to be
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fedspark.crypto.paillier_engine import Cells, Factors
+from fedspark.crypto.paillier_engine import Cells, Factors, Matrix
 from fedspark.crypto.paillier_keys import PublicKey, engine_for
 from fedspark.crypto.randomness import Stream, content_digest
 from fedspark.crypto.residues import residue_rows, to_residues
@@ -88,9 +88,9 @@ class Column:
         """[[sum of all rows]], one row."""
         return self._derived(engine_for(self.public).total(self._cells))
 
-    def linear(self, matrix: npt.NDArray[np.int64], bits: int = 16, scale: int = 0) -> Derived:
-        """X^T [[a]] for X = ``matrix`` int64[N, F] with ``scale`` fraction bits: F rows, by bucket
-        multi-exponentiation.
+    def linear(self, matrix: Matrix, bits: int = 16, scale: int = 0) -> Derived:
+        """X^T [[a]] for X = ``matrix`` int64[N, F] (or narrower integers) with ``scale`` fraction bits: F rows, by
+        bucket multi-exponentiation.
 
         ``bits`` is the agreed size of the entries, -2^(bits-1) <= x < 2^(bits-1), from 2 to 62 (``FixedPoint.bits``);
         never taken from the data, whose magnitude the run time would then tell. Entries are offset to be unsigned,
@@ -106,13 +106,13 @@ class Column:
         if not 2 <= bits <= 62:
             raise CryptoError(f"Matrix entries have 2 to 62 bits, got bits={bits}.", remedy="Use FixedPoint.bits.")
         limit = 1 << (bits - 1)
-        wrong = int(np.count_nonzero((entries < -limit) | (entries >= limit)))
-        if wrong:
+        if entries.size and not (-limit <= int(entries.min()) and int(entries.max()) < limit):
+            wrong = sum(int(np.count_nonzero((rows < -limit) | (rows >= limit))) for rows in entries.astype(np.int64))
             raise CryptoError(
                 f"{wrong} of {entries.size} matrix entries do not fit into {bits} bits with sign.",
                 remedy="Agree on a larger bound for the columns, or clip them.",
             )
-        return self._derived(engine_for(self.public).linear(self._cells, entries.astype(np.int64), bits), scale)
+        return self._derived(engine_for(self.public).linear(self._cells, _signed(entries), bits), scale)
 
     def _derived(self, cells: Cells, more_scale: int = 0) -> Derived:
         return Derived(self.public, cells, self.scale + more_scale)
@@ -215,6 +215,11 @@ def encrypt(public: PublicKey, values: Plaintexts, scale: int, stream: Stream) -
     The stream's label must contain the content (``content_digest``). Raises CryptoError for a number out of range.
     """
     return Ciphertexts(public, engine_for(public).encrypt(residue_rows(values, public.n), stream), scale)
+
+
+def _signed(entries: npt.NDArray[np.integer]) -> Matrix:
+    """The same numbers with a sign and no wider than they are; what has no sign becomes int64."""
+    return cast(Matrix, entries) if entries.dtype.kind == "i" else entries.astype(np.int64)
 
 
 def _cells(public: PublicKey, data: bytes) -> Cells:

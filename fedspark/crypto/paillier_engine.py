@@ -27,6 +27,9 @@ from fedspark.crypto.residues import all_units, batch_inverse
 Cells = npt.NDArray[np.uint8]
 Plain = npt.NDArray[np.uint8]
 """Plaintexts: uint8[N, bits / 8], one little-endian residue in [0, n) a row (``residues.residue_rows``)."""
+Matrix = npt.NDArray[np.signedinteger]
+"""Signed integers of up to 64 bits, [N, F]."""
+
 Factors = Sequence[int] | npt.NDArray[np.int64]
 """Signed factors in (-n/2, n/2)."""
 
@@ -68,7 +71,7 @@ class Engine(Protocol):
         """[[sum a]], one row."""
         ...
 
-    def linear(self, cells: Cells, matrix: npt.NDArray[np.int64], bits: int) -> Cells:
+    def linear(self, cells: Cells, matrix: Matrix, bits: int) -> Cells:
         """[[sum_i x_ij a_i]] for every column j, -2^(bits-1) <= x < 2^(bits-1)."""
         ...
 
@@ -132,7 +135,7 @@ class Gmpy2Engine:
     def total(self, cells: Cells) -> Cells:
         return self._column(1, [self._product(cells)])
 
-    def linear(self, cells: Cells, matrix: npt.NDArray[np.int64], bits: int) -> Cells:
+    def linear(self, cells: Cells, matrix: Matrix, bits: int) -> Cells:
         rows, features = matrix.shape
         window = bucket_window(rows, bits)
         buckets = -(-bits // window) << window
@@ -197,7 +200,7 @@ class Gmpy2Engine:
             product = product * value % self.n2
         return product
 
-    def _bucket_sums(self, cells: Cells, matrix: npt.NDArray[np.int64], bits: int, window: int) -> list[mpz]:
+    def _bucket_sums(self, cells: Cells, matrix: Matrix, bits: int, window: int) -> list[mpz]:
         """prod_i c_i^(x_ij + 2^(bits-1)) for every column j: Pippenger's buckets, one table per column and window.
 
         Each row is multiplied into the bucket of its digit; bucket k then stands for k copies of its product.
@@ -206,7 +209,7 @@ class Gmpy2Engine:
         tables = [[mpz(1)] * (1 << window) for _ in range(features * windows)]
         for first in range(0, len(cells), _BLOCK):
             block = list(self.integers(cells[first : first + _BLOCK]))
-            shifted = matrix[first : first + _BLOCK] + (1 << (bits - 1))
+            shifted = matrix[first : first + _BLOCK].astype(np.int64) + (1 << (bits - 1))
             for feature in range(features):
                 for at in range(windows):
                     digits = (shifted[:, feature] >> (window * at)) & ((1 << window) - 1)

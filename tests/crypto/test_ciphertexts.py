@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fedspark.crypto import paillier_engine
 from fedspark.crypto.ciphertexts import Ciphertexts, Derived, encrypt
 from fedspark.crypto.encoding import FixedPoint
+from fedspark.crypto.paillier_engine import Gmpy2Engine
 from fedspark.crypto.randomness import Stream, derive
 from fedspark.errors import CryptoError
 
@@ -62,6 +63,15 @@ def test_linear_is_the_transposed_matrix_times_the_column(private_key, data, bit
     assert private_key.decrypt(result) == expected
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint8, np.bool_])
+def test_narrow_matrices_are_as_good_as_wide_ones(private_key, column, kind):
+    matrix = np.array([[1, 0], [0, 1], [1, 1]], kind)
+    if matrix.dtype.kind == "i":
+        matrix[0, 0], matrix[2, 1] = -128, 127
+    wide = column.linear(matrix.astype(np.int64), bits=16).to_private()
+    assert column.linear(matrix, bits=16).to_private() == wide
+
+
 @pytest.mark.parametrize("beyond", [-(2**15) - 1, 2**15])
 def test_a_matrix_entry_one_above_the_agreed_bits_is_refused(column, beyond):
     with pytest.raises(CryptoError, match="1 of 6 matrix entries do not fit into 16 bits"):
@@ -90,6 +100,7 @@ def test_the_bits_of_a_fixed_point_encoding_are_the_bits_of_linear(private_key, 
 
 
 def test_blocks_of_rows_and_features_do_not_change_a_byte(private_key, monkeypatch):
+    monkeypatch.setattr("fedspark.crypto.paillier_keys.engine_for_modulus", Gmpy2Engine)
     values, matrix = list(range(-5, 6)), np.arange(-33, 33).reshape(11, 6)
 
     def everything() -> list[bytes]:
@@ -102,6 +113,32 @@ def test_blocks_of_rows_and_features_do_not_change_a_byte(private_key, monkeypat
     monkeypatch.setattr(paillier_engine, "_BLOCK", 3)
     monkeypatch.setattr(paillier_engine, "_BUCKET_BYTES", 1)
     assert everything() == whole
+
+
+def test_plaintexts_may_be_residues_as_bytes(private_key):
+    n = private_key.public.n
+    values = [0, 1, 2**64, n // 2, n - 1]
+    rows = np.frombuffer(b"".join(value.to_bytes(256, "little") for value in values), np.uint8).reshape(-1, 256)
+    assert private_key.decrypt(encrypt(private_key.public, rows, 0, stream("rows"))) == [*values[:4], -1]
+    same = [*values[:4], -1]
+    assert (
+        encrypt(private_key.public, same, 0, stream("rows")).to_bytes()
+        == encrypt(private_key.public, rows, 0, stream("rows")).to_bytes()
+        == private_key.encrypt(rows, 0, stream("rows")).to_bytes()
+    )
+    assert private_key.decrypt(encrypt(private_key.public, [5] * 5, 0, stream("five")).add_plain(rows))[1] == 6
+
+
+@pytest.mark.parametrize("above", [0, 1, 2**40])
+def test_plaintexts_that_are_not_below_n_are_refused_with_their_row(private_key, above):
+    row = np.frombuffer((private_key.public.n + above).to_bytes(256, "little"), np.uint8)
+    with pytest.raises(CryptoError, match="plaintext in row 1 is not below"):
+        encrypt(private_key.public, np.stack([np.zeros(256, np.uint8), row]), 0, stream("above"))
+
+
+def test_plaintexts_of_another_width_are_refused(private_key):
+    with pytest.raises(CryptoError, match="Rows of 255 bytes"):
+        encrypt(private_key.public, np.zeros((2, 255), np.uint8), 0, stream("width"))
 
 
 def test_columns_of_no_rows_are_columns(private_key):
@@ -200,6 +237,7 @@ def test_received_ciphertexts_are_checked_for_range_and_factors(private_key):
 
 
 def test_a_wrong_ciphertext_is_found_in_a_later_block(private_key, monkeypatch):
+    monkeypatch.setattr("fedspark.crypto.paillier_keys.engine_for_modulus", Gmpy2Engine)
     monkeypatch.setattr(paillier_engine, "_BLOCK", 2)
     data = (5).to_bytes(512, "little") * 5 + bytes(512)
     with pytest.raises(CryptoError, match="Ciphertext 5 of 6"):

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpz
 
+from fedspark.crypto.paillier_engine import Matrix
 from fedspark.crypto.vector.modulus import Blocks, Modulus, aligned
 
 _STEPS = 1 << 13  # rows whose digits exist at a time
 _WIDEST = 10  # bits of a window; the tables in work then take 5 MiB (2048-bit keys, 8 lanes)
 
 
-def bucket_sums(m: Modulus, numbers: Blocks, matrix: npt.NDArray[np.int64], bits: int) -> tuple[Blocks, mpz]:
+def bucket_sums(m: Modulus, numbers: Blocks, matrix: Matrix, bits: int) -> tuple[Blocks, mpz]:
     """prod_i c_i^(x_ij + 2^(bits-1)) for every column j of int64[N, F], and prod_i c_i; ``numbers`` uint64[N, limbs]
     and the first result (blocks) in Montgomery form, the second as it is.
     """
@@ -71,7 +72,7 @@ def _fill(
     m: Modulus,
     room: Blocks,
     numbers: Blocks,
-    matrix: npt.NDArray[np.int64],
+    matrix: Matrix,
     places: list[tuple[int, int, int]],
     shares: int,
     bits: int,
@@ -83,9 +84,7 @@ def _fill(
         chunk = matrix[first : min(first + _STEPS * shares, whole)]
         digits = np.empty((len(chunk) // shares, m.lanes), np.uint16)
         for lane, (share, at, feature) in enumerate(places):
-            digits[:, lane] = ((chunk[share::shares, feature] + (1 << (bits - 1))) >> (window * at)) & (
-                (1 << window) - 1
-            )
+            digits[:, lane] = _digits(chunk[share::shares, feature], bits, window, at)
         m.fill_buckets(room, numbers[first:], [share for share, _, _ in places], shares, digits)
     for row in range(whole, len(matrix)):
         # What is left over goes to the first shares, in turn; the other lanes multiply by one.
@@ -96,10 +95,14 @@ def _fill(
         for lane, (share, at, feature) in enumerate(places):
             firsts.append(0 if share == row - whole else 1)
             if share == row - whole:
-                digits[0, lane] = ((int(matrix[row, feature]) + (1 << (bits - 1))) >> (window * at)) & (
-                    (1 << window) - 1
-                )
+                digits[0, lane] = _digits(matrix[row : row + 1, feature], bits, window, at)[0]
         m.fill_buckets(room, last, firsts, 0, digits)
+
+
+def _digits(entries: npt.NDArray[np.signedinteger], bits: int, window: int, at: int) -> npt.NDArray[np.int64]:
+    """Digit ``at`` of the entries, offset to be unsigned."""
+    shifted = entries.astype(np.int64) + (1 << (bits - 1))
+    return (shifted >> (window * at)) & ((1 << window) - 1)
 
 
 def _horner(m: Modulus, by_window: Blocks, window: int) -> Blocks:

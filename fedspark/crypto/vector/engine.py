@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gmpy2 import mpz
 
 from fedspark.crypto.constant_time import power_pairs
-from fedspark.crypto.paillier_engine import Cells, Gmpy2Engine, Plain
+from fedspark.crypto.paillier_engine import Cells, Gmpy2Engine, Matrix, Plain
 from fedspark.crypto.randomness import Stream
 from fedspark.crypto.vector.buckets import bucket_sums
 from fedspark.crypto.vector.compiled import Kernels
@@ -110,7 +110,7 @@ class VectorEngine(Gmpy2Engine):
         out[0] = np.frombuffer(self._product(cells).to_bytes(self.width, "little"), np.uint8)
         return out
 
-    def linear(self, cells: Cells, matrix: npt.NDArray[np.int64], bits: int) -> Cells:
+    def linear(self, cells: Cells, matrix: Matrix, bits: int) -> Cells:
         m, features = self._modulus, matrix.shape[1]
         out = self._empty(features)
         if not features:
