@@ -1,8 +1,8 @@
 """One LR round on fate_utils, FATE's Rust engine, the way its vector classes work: one ciphertext per number.
 
-Per row the host encrypts u/4 and the guest adds its own part and re-randomises, as the protocol needs; then X'd for all
-features of both parties, and the arbiter decrypts one number per feature. Fixed-point integers, as in our side: floats,
-FATE's own way, take twice as long. No masks, no messages, no loss.
+Per row the host encrypts u/4 and the guest adds its own part; then X'd for all features of both parties, and the
+arbiter decrypts one number per feature. Fixed-point integers, as on our side: floats, FATE's own way, take longer. No
+masks, no messages, no re-randomising, no loss: everything left out would only make it slower.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
 
     def work() -> Work:
         hosts = public.encrypt_encoded(coder.encode_i64_vec(u), True)
-        guests = public.encrypt_encoded(coder.encode_i64_vec(own), True)
+        guests = public.encrypt_encoded(coder.encode_i64_vec(own), False)
         sums = hosts.add(public, guests).matmul(public, encoded, [1, rows], [rows, features])
         found = np.array(coder.decode_i64_vec(private.decrypt_to_encoded(sums)))
         assert found.tolist() == ((u + own) @ matrix).tolist()

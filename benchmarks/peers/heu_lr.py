@@ -1,7 +1,8 @@
 """One LR round on HEU, SecretFlow's homomorphic engine (scheme ZPaillier): one ciphertext per number.
 
-Per row the host encrypts u/4 and the guest adds an encryption of its own part, so that the host cannot divide; then X'd
-for all features of both parties, and the arbiter decrypts one number per feature. No masks, no messages, no loss.
+Per row the host encrypts u/4 and the guest adds its own part; then X'd for all features of both parties, and the
+arbiter decrypts one number per feature. No masks, no messages, no re-randomising, no loss: everything left out would
+only make it slower.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
 
     def work() -> Work:
         encrypt, evaluate = kit.encryptor().encrypt, kit.evaluator()
-        d = evaluate.add(encrypt(kit.array(u, integers)), encrypt(kit.array(own, integers)))
+        d = evaluate.add(encrypt(kit.array(u, integers)), kit.array(own, integers))
         sums = kit.decryptor().decrypt(evaluate.matmul(d, kit.array(matrix, integers)))
         assert sums.to_numpy(kit.integer_encoder(1)).ravel().tolist() == ((u + own) @ matrix).ravel().tolist()
         return Work(rows)
