@@ -205,7 +205,11 @@ def test_a_weight_and_a_time_do_not_change_places(bench):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("", "1 row with no time"), ("soon", "1 row with no timestamp"), ("31.12.2024", "1 row with no timestamp")],
+    [
+        ("", "1 row with no time"),
+        ("soon", "1 row with no timestamp (values like 'aaaa')"),
+        ("31.12.2024", "1 row with no timestamp (values like '99.99.9999')"),
+    ],
 )
 def test_what_is_no_time_is_counted_and_refused(refused, text, problem):
     message = refused(f"id,t,x\nann1,2024-01-01,1\nbob2,{text},2\n", time="t")
