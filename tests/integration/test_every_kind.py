@@ -22,14 +22,15 @@ from fedspark.conf.tables import TableConf
 from fedspark.errors import StoreError, TableError
 from fedspark.tables import staging
 from fedspark.tables.clickhouse.sql import quoted as in_clickhouse
+from fedspark.tables.hive.names import quoted as in_hive
 from fedspark.tables.mysql.server import quoted as in_mysql
 from tests.tables.conftest import Bench
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 FILES = ("csv", "parquet", "orc")
-KINDS = (*FILES, "sqlscript", "mysql", "clickhouse", "sharded csv", "sharded mysql", "sharded clickhouse")
 SERVERS = ("mysql", "clickhouse", "sharded mysql", "sharded clickhouse")
+KINDS = (*FILES, "sqlscript", "hive", "hiveserver2", "sharded csv", *SERVERS)
 HALVES = "{0..1}"
 _numbers = itertools.count()
 
@@ -56,6 +57,14 @@ CLICKHOUSE = {
     "integer": "Int64",
     "text": "Nullable(String)",
     "date": "String",  # this version's Date begins in 1970
+}
+HIVE = {
+    "unsigned": "DECIMAL(20,0)",
+    "decimal": "DECIMAL(20,6)",
+    "real": "DOUBLE",
+    "integer": "BIGINT",
+    "text": "STRING",
+    "date": "DATE",
 }
 
 
@@ -128,12 +137,27 @@ class Places:
             pq.write_table(table.arrow(), path)
         elif kind == "orc":
             orc.write_table(table.arrow(), path)
+        elif kind in ("hive", "hiveserver2"):
+            return self._put_in_hive(kind, table, name)
         elif kind == "sqlscript":
             path.write_text(";\n".join(["", *table.statements(name), ""]), encoding="utf-8")
             return {"kind": kind, "path": str(path), "table": name}
         else:
             return self._put_on_server(kind, table, name)
         return {"kind": kind, "path": str(path)}
+
+    def _put_in_hive(self, kind: str, table: Table, name: str) -> dict[str, Any]:
+        """Files that others wrote, and a table that says where."""
+        folder = self.directory / f"{name}.hive"
+        folder.mkdir()
+        pq.write_table(table.arrow(), folder / f"{name}.parquet")
+        server = self.server("hiveserver2")
+        columns = ", ".join(f"{in_hive(column)} {HIVE[of]}" for column, of in table.columns.items())
+        server.execute(f"CREATE EXTERNAL TABLE fed.{name} ({columns}) STORED AS PARQUET LOCATION '{folder.as_uri()}'")
+        self.tables.append(name)
+        self.made.append(lambda: server.execute(f"DROP TABLE IF EXISTS fed.{name}"))
+        place = self.server("metastore") if kind == "hive" else server
+        return dict(place.conf(table=name))
 
     def _put_on_server(self, kind: str, table: Table, name: str) -> dict[str, Any]:
         server = self.server(kind)
@@ -186,13 +210,15 @@ def refusal(bench: Bench, conf: Any, error: Any = TableError, **arguments: Any) 
 
 
 LONG = "ü" * 500_000
-# Spark cuts the names of columns in ORC at a backtick, and then does not find them.
+# Spark cuts the names of columns in ORC at a backtick, and then does not find them; it and Hive put the value of a
+# variable where a statement has ${...}, in names too.
+CHANGED = {"orc": ("`", "'"), "hive": ("${", "$ {"), "hiveserver2": ("${", "$ {")}
 NAMES = ("Größe", "x`y", "a\"b';--", "50% {0} ${y}", "Na.Me, z", "/* c */ \\ 你好")
 
 
 def test_values_and_names_are_those_of_the_source(bench: Bench, places: Places, kind: str) -> None:
     """Unsigned ids of 64 bits, decimals, mixed-case, non-ASCII and hostile names, beside texts of a mebibyte."""
-    names = [name.replace("`", "'") if kind == "orc" else name for name in NAMES]
+    names = [name.replace(*CHANGED.get(kind, ("", ""))) for name in NAMES]
     table = Table(
         {"Id Nr.": "unsigned", **dict(zip(names, ["decimal", *["real"] * 5], strict=True)), "Note": "text"},
         [
@@ -262,7 +288,7 @@ def test_a_table_that_is_not_there_is_said_so(bench: Bench, places: Places, kind
         assert "there is no" in refusal(bench, places.conf({**raw, key: f"{raw[key]}x", "id": "id"}))
 
 
-@pytest.mark.parametrize("kind", [*FILES, "sqlscript", "sharded csv"])
+@pytest.mark.parametrize("kind", [*FILES, "sqlscript", "hive", "sharded csv"])
 def test_files_that_are_written_again_while_they_are_read_are_refused(
     bench: Bench, places: Places, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -271,7 +297,7 @@ def test_files_that_are_written_again_while_they_are_read_are_refused(
     write = staging._write
 
     def touched(*args: Any) -> Any:
-        path = max(bench.directory.glob("every_*"))
+        path = max(path for path in bench.directory.rglob("every_*") if path.is_file())
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 1))
         return write(*args)
 
@@ -281,7 +307,7 @@ def test_files_that_are_written_again_while_they_are_read_are_refused(
     assert bench.stage_conf(conf).rows == 4
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", ["hiveserver2", *SERVERS])
 def test_a_column_that_gets_another_type_while_it_is_read_is_told(
     bench: Bench, places: Places, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -289,11 +315,20 @@ def test_a_column_that_gets_another_type_while_it_is_read_is_told(
     conf = places.put(kind, Table({"id": "text", "x": "integer"}, [("a", 1), ("b", 2), ("c", 3), ("d", 4)]), id="id")
     altered = places.tables[-1]
     of = kind.removeprefix("sharded ")
-    new = {"mysql": "MODIFY x VARCHAR(20)", "clickhouse": "MODIFY COLUMN x Nullable(Int64)"}[of]
+    statements = {
+        "mysql": [f"ALTER TABLE {altered} MODIFY x VARCHAR(20)"],
+        "clickhouse": [f"ALTER TABLE {altered} MODIFY COLUMN x Nullable(Int64)"],
+        "hiveserver2": [
+            f"CREATE TABLE fed.new STORED AS PARQUET AS SELECT id, CAST(x AS STRING) AS x FROM fed.{altered}",
+            f"DROP TABLE fed.{altered}",
+            f"ALTER TABLE fed.new RENAME TO fed.{altered}",
+        ],
+    }[of]
     server, write = places.server(of), staging._write
 
     def change(*args: Any) -> Any:
-        server.execute(f"ALTER TABLE {altered} {new}")
+        for statement in statements:
+            server.execute(statement)
         return write(*args)
 
     monkeypatch.setattr(staging, "_write", change)
@@ -302,10 +337,13 @@ def test_a_column_that_gets_another_type_while_it_is_read_is_told(
     assert "its columns changed while it was read: 'x' was" in said
 
 
-@pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [({"password": "env:FEDSPARK_TEST_WRONG"}, "does not let user 'fed' in"), ({"port": 1}, "127.0.0.1:1")],
+    ("kind", "change", "words"),
+    [
+        *((kind, {"password": "env:FEDSPARK_TEST_WRONG"}, "does not let user 'fed' in") for kind in SERVERS),
+        *((kind, {"port": 1}, "127.0.0.1:1") for kind in ("hiveserver2", *SERVERS)),
+        ("hive", {"metastore": "thrift://127.0.0.1:1"}, "127.0.0.1:1): Hive's metastore does not answer"),
+    ],
 )
 def test_a_wrong_password_and_a_server_that_is_down_are_named(
     bench: Bench, places: Places, monkeypatch: pytest.MonkeyPatch, kind: str, change: dict[str, Any], words: str

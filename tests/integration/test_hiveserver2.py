@@ -30,7 +30,7 @@ from tests.integration.servers.proxy import Proxy
 
 HERE = Path()
 PASSWORD = "pw-18c3f0aa71"
-HOSTILE = "it's \\ x; DROP TABLE fed.keep; -- \n%/="
+HOSTILE = "it's${x} \\ x; DROP TABLE fed.keep; -- \n%/="
 
 
 def conf(hive: HiveServer2, **more: Any) -> HiveServer2Table:

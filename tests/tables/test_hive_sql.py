@@ -87,8 +87,11 @@ def test_a_partition_is_asked_for_in_its_own_type(type_name: str, value: str, co
 def test_names_and_texts_cannot_leave_their_quotes() -> None:
     assert quoted("a`b\\'") == "`a``b\\'`"
     assert literal("a'b\\\"\n") == "'a\\047b\\134\\042\\012'"
+    assert literal("${hiveconf:x}") == "'\\044{hiveconf:x}'"
     with pytest.raises(TableError, match="can be called"):
         quoted("a\nb")
+    with pytest.raises(TableError, match="see a variable in the name"):
+        quoted("a${env:HOME}")
 
 
 def test_partitions_are_read_as_hive_prints_them() -> None:

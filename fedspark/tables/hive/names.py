@@ -13,9 +13,12 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def quoted(name: str) -> str:
-    """``name`` as an identifier: in backticks nothing but a backtick has a meaning."""
+    """``name`` as an identifier: in backticks nothing has a meaning but a backtick, and ``${...}``, a variable."""
     if any(ord(character) < 32 for character in name):
         raise TableError(f"No table or column can be called {name!r}.", remedy="Correct the name.")
+    if "${" in name:
+        problem = f"Hive and Spark see a variable in the name {name!r}: ${{ begins one."
+        raise TableError(problem, remedy="Read it through a view that calls it otherwise.")
     doubled = name.replace("`", "``")
     return f"`{doubled}`"
 
@@ -23,10 +26,11 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """``text`` as a string literal that Hive and Spark read alike, whatever it holds.
 
-    Both know octal escapes; of the others each has a few of its own, and Spark has settings that change them.
+    Both know octal escapes; of the others each has a few of its own, and Spark has settings that change them. A ``$``
+    could begin a variable.
     """
     escaped = "".join(
-        f"\\{ord(character):03o}" if character in "'\"\\" or ord(character) < 32 else character for character in text
+        f"\\{ord(character):03o}" if character in "'\"\\$" or ord(character) < 32 else character for character in text
     )
     return f"'{escaped}'"
 

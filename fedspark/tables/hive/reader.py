@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from fedspark.conf.tables.hive import HiveTable
 from fedspark.errors import TableError
 from fedspark.tables.chosen import chosen
 from fedspark.tables.direct import local_files
+from fedspark.tables.fingerprint import check_origin, origin_of
 from fedspark.tables.hive.metastore import KIND, UNREACHABLE, check_there, explained, session_of
 from fedspark.tables.hive.names import NO_VALUE, full_name, literal, quoted, role_kind, spec
 from fedspark.tables.parquet import direct_to, kind_of
@@ -42,6 +45,9 @@ def read(spark: SparkSession, name: str, conf: HiveTable, directory: Path) -> So
         fields = frame.schema.fields
         frame = _only(session, where, conf, frame, partitioned)
         files = _files(session, table, frame)
+        by_spark = "HiveTableRelation" not in frame._jdf.queryExecution().optimizedPlan().toString()
+        # Of what Hive's classes read, Spark knows the folder alone, which changes with any other partition.
+        origin = origin_of(session, frame) if by_spark else {}
         frame = frame.toDF(*(f"c{position}" for position in range(len(fields))))
     columns = tuple(
         Column(
@@ -53,7 +59,9 @@ def read(spark: SparkSession, name: str, conf: HiveTable, directory: Path) -> So
         for position, field in enumerate(fields)
     )
     direct = None if files is None else direct_to(session, frame, files, [field.name for field in fields])
-    source = Source(where, KIND, frame, columns, notes=_notes(conf), lost=_is_lost, direct=direct)
+    source = Source(where, KIND, frame, columns, notes=_notes(conf), origin=origin, lost=_is_lost, direct=direct)
+    if by_spark:
+        source = replace(source, unaltered=partial(check_origin, session, source, frame))
     return chosen(source, conf.where)
 
 

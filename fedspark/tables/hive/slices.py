@@ -1,10 +1,10 @@
 """Tables behind HiveServer2, read by the executors: a task asks for some partitions, or for a share of the rows.
 
 Hive has no snapshots, so rows are counted first, partition by partition or share by share, and every query must give
-as many: rows that came or went in between are noticed (values changed in place are not). A query whose connection is
-lost before any of its rows was handed on is asked again. Later it is not: the server does not send rows in the same
-order twice, so those handed on could not be told from the others; then the task fails, Spark (or staging) drops all it
-made of the slice, and runs it anew.
+as many: rows that came or went in between are noticed (values changed in place are not), and so are columns of another
+type. A query whose connection is lost before any of its rows was handed on is asked again. Later it is not: the server
+does not send rows in the same order twice, so those handed on could not be told from the others; then the task fails,
+Spark (or staging) drops all it made of the slice, and runs it anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from fedspark.tables.hive.server import LOST, NO_DATABASE, NO_TABLE, Lost, Refus
 from fedspark.tables.hive.sql import Partition, Query, Value
 from fedspark.tables.problems import listed, meant
 from fedspark.tables.roles import Column, resolve_roles
-from fedspark.tables.source import Source, telling_driver
+from fedspark.tables.source import Source, check_unaltered, telling_driver
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -49,9 +50,9 @@ def read(spark: SparkSession, name: str, conf: HiveServer2Table, directory: Path
     said = [f"{column} = {', '.join(values)}" for column, values in conf.partitions.items()]
     notes = (f"only partitions {'; '.join(said)}",) if said else ()
     direct = Direct(frame, numbers, lambda _: slices)
-    return Source(
-        slices.where, "HiveServer2", frame, columns, notes=notes, rows=slices.rows, lost=_is_lost, direct=direct
-    )
+    origin = {"rows": slices.rows}
+    source = Source(slices.where, "HiveServer2", frame, columns, notes=notes, rows=slices.rows, origin=origin)
+    return replace(source, lost=_is_lost, direct=direct, unaltered=partial(_check_columns, slices, conf, columns))
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,18 @@ class Slices:
         with self.server.session(self.where) as session:
             for page in session.pages(statement):
                 rows += len(page[0])
-                arrays = [array.cast(_ARROW[value.spark]) for array, (_, value) in zip(page, self.fields, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, names=[field for field, _ in self.fields])
+                yield self._batch(page)
         if rows != query.rows:
             problem = f"{self.where}: it changed while it was read: {query.rows:,} rows of a slice are {rows:,} now."
             raise TableError(problem, remedy="Load it when nothing writes to it, or leave new rows out by `where`.")
+
+    def _batch(self, page: list[pa.Array]) -> pa.RecordBatch:
+        try:
+            arrays = [array.cast(_ARROW[value.spark]) for array, (_, value) in zip(page, self.fields, strict=True)]
+        except pa.ArrowInvalid:
+            remedy = "Load it again when nobody changes its columns."
+            raise TableError(f"{self.where}: its columns changed while it was read.", remedy=remedy) from None
+        return pa.RecordBatch.from_arrays(arrays, names=[field for field, _ in self.fields])
 
 
 def plan(name: str, conf: HiveServer2Table, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
@@ -135,6 +143,12 @@ def plan(name: str, conf: HiveServer2Table, directory: Path, parallel: int) -> t
         queries = _queries(session, conf, dict(described), partitioned, conf.slices or parallel)
     named = tuple((f"c{position}", fields[position]) for position in sorted(fields))
     return columns, Slices(server, where, table, named, queries)
+
+
+def _check_columns(slices: Slices, conf: HiveServer2Table, before: Sequence[Column]) -> None:
+    with slices.server.session(slices.where) as session:
+        now, _ = _described(session, slices.where, conf)
+    check_unaltered(slices.where, {column.name: column.type for column in before}, dict(now))
 
 
 def _described(session: Session, where: str, conf: HiveServer2Table) -> tuple[list[tuple[str, str]], list[str]]:
