@@ -14,7 +14,7 @@ from chdb.session import Session
 
 from fedspark.conf.tables import ClickHouseSink
 from fedspark.tables.clickhouse.columns import Target, encoded, fitted, hash_sql, hashes, target_type
-from fedspark.tables.clickhouse.sink import Sink
+from fedspark.tables.clickhouse.destination import Sink
 from fedspark.tables.clickhouse.sql import Selection, bare, column_of, id_of, quoted, row_hash, value_of
 
 TYPES = {

@@ -15,7 +15,8 @@ import pytest
 from fedspark.conf.tables import ClickHouseSink
 from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.tables.clickhouse import sink as writer
-from fedspark.tables.clickhouse.sink import Sink, begin, check, clear, finish, write_part
+from fedspark.tables.clickhouse.destination import Sink
+from fedspark.tables.clickhouse.sink import begin, check, clear, finish, write_part
 from fedspark.tables.clickhouse.sql import quoted
 from tests.integration.servers.clickhouse import ClickHouse
 from tests.integration.servers.proxy import Proxy

@@ -19,9 +19,7 @@ from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.hive import reader, server, slices
 from fedspark.tables.hive.names import literal, quoted
-from fedspark.tables.hive.server import Lost
 from fedspark.tables.hive.slices import Slices, plan
-from fedspark.tables.source import explain_task
 from fedspark.tables.staging import stage
 from tests.integration.servers.hive import HiveServer2, Metastore
 from tests.integration.servers.mariadb import make_certificate
@@ -353,66 +351,6 @@ def test_a_server_is_asked_to_prove_who_it_is_where_its_authority_is_named(hive:
             sliced(conf(hive, port=between.port, ca=other))
     finally:
         between.close()
-
-
-@pytest.fixture
-def proxy(hive: HiveServer2) -> Iterator[Proxy]:
-    between = Proxy(hive.port)
-    yield between
-    between.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_PAUSES", (0.0, 0.0))
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_connection_lost_before_any_row_is_opened_again(hive: HiveServer2, proxy: Proxy) -> None:
-    read = sliced(conf(hive, table="people", port=proxy.port), 1)
-    proxy.cuts, before = [5, 700], proxy.connections
-    found = [row["c1"] for batch in read.slice(0) for row in batch.to_pylist()]
-    assert proxy.connections == before + 3
-    assert sorted(found) == [number / 8 for number in range(20_000)]
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_query_of_which_rows_were_handed_on_is_not_asked_again(hive: HiveServer2, proxy: Proxy) -> None:
-    read = sliced(conf(hive, table="people", port=proxy.port), 1)
-    proxy.cuts, before = [100_000], proxy.connections
-    batches = read.slice(0)
-    assert next(batches).num_rows
-    with pytest.raises(Lost, match="the connection to HiveServer2 was lost"):
-        list(batches)
-    assert proxy.connections == before + 1
-
-
-def test_a_connection_lost_in_the_middle_leaves_no_gap_and_no_duplicate(
-    spark: Any, hive: HiveServer2, proxy: Proxy, tmp_path: Path
-) -> None:
-    proxy.cuts = [None, 100_000]
-    found = staged(spark, conf(hive, table="people", port=proxy.port, slices=1), tmp_path)
-    assert proxy.connections == 3
-    assert sorted(found.column("key").to_pylist()) == sorted(f"p{k}" for k in range(20_000))
-
-
-def test_a_table_that_grows_while_it_is_read_is_refused(spark: Any, hive: HiveServer2) -> None:
-    made(hive, "id INT, x DOUBLE", "id, id FROM range(100)")
-    source = slices.read(spark, "people", conf(hive), HERE)
-    hive.execute("INSERT INTO fed.t SELECT 100, 1D")
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - of Spark
-        source.frame.collect()
-    explained = explain_task(caught.value, source.where, source.kind)
-    assert isinstance(explained, TableError)
-    assert "it changed while it was read" in str(explained)
-
-
-def test_a_column_that_goes_away_meanwhile_is_named(hive: HiveServer2) -> None:
-    made(hive, "id INT, x DOUBLE", "1, 1D")
-    read = sliced(conf(hive), 1)
-    made(hive, "id INT, y DOUBLE", "1, 1D")
-    with pytest.raises(TableError, match="`x` cannot be resolved"):
-        list(read.slice(0))
 
 
 def test_what_another_program_wrote_is_seen_through_the_metastore(

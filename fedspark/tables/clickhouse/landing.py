@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fedspark.errors import TableError
 from fedspark.tables.clickhouse.columns import Target
-from fedspark.tables.clickhouse.sink import Sink, execute, insistently, is_there, tables_of
+from fedspark.tables.clickhouse.destination import Sink
+from fedspark.tables.clickhouse.sink import execute, insistently, is_there, tables_of
 from fedspark.tables.clickhouse.sql import literal, quoted
 
 
