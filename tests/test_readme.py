@@ -19,10 +19,10 @@ import yaml
 import fedspark.errors
 from fedspark.cli.commands import cli
 from fedspark.conf import load_party
-from fedspark.conf.tables import TABLE_KINDS
+from tests import readme
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-README = (CHECKOUT / "README.md").read_text()
+README = readme.README
 PATIENCE_SECONDS = 400
 
 _MARKED = re.compile(r"^<!-- walk: (\w+) ?(\S*) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,14 +146,19 @@ def test_the_places_of_three_machines_are_valid_in_the_party_file(walk):
         assert party.workspace.files.startswith("s3://")
 
 
-def test_the_tables_of_every_kind_are_valid_in_the_party_file(walk):
+def test_the_tables_of_every_kind_and_what_goes_with_them_are_valid_in_the_party_file(walk):
     for block in before_terminals():
         walk.do(block)
-    (block,) = (block for block in BLOCKS if block.action == "tables")
     path = walk.directory / "bank" / "bank.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "tables": yaml.safe_load(block.text)}))
-    kinds = {table.kind for table in load_party(path).tables.values()}
-    assert kinds | {"orc", "hive", "hiveserver2"} == set(TABLE_KINDS)
+    own = yaml.safe_load(path.read_text())
+    for kind, text in readme.TABLES.items():
+        path.write_text(yaml.safe_dump({**own, "tables": yaml.safe_load(text)}))
+        (table,) = load_party(path).tables.values()
+        assert table.kind == kind
+    tables = yaml.safe_load(readme.TABLES["mysql"])
+    for key, text in readme.PARTS.items():
+        path.write_text(yaml.safe_dump({**own, "tables": tables, **yaml.safe_load(text)}))
+        assert key in load_party(path).model_fields_set
 
 
 def test_the_pipeline_of_an_intersection_alone_fits_the_parties(walk):

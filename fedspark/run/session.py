@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -89,7 +90,16 @@ def start_session(conf: OwnConf, name: str) -> SparkSession:
         ) from error
     _check_cluster(session)
     session.sparkContext.setLogLevel("ERROR")
+    _keep_traces_from_people()
     return session
+
+
+def _keep_traces_from_people() -> None:
+    """PySpark logs a Java stack trace as JSON for a fault in a user's SQL, besides the exception, which says it."""
+    from pyspark.logger import PySparkLogger
+
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _without_secrets(settings: Mapping[str, str], resolved: Collection[str]) -> dict[str, str]:

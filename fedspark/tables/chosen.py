@@ -39,7 +39,7 @@ def chosen(source: Source, where: str | None) -> Source:
     while any(column.name.startswith(hidden) for column in source.columns):
         hidden += "_"
     named = source.frame.select(
-        *(_typed(column).alias(column.name) for column in source.columns),
+        *(_typed(column, strict=not source.skips_lines).alias(column.name) for column in source.columns),
         *(F.col(name).alias(hidden + name) for name in own),
     )
     condition = F.expr(f"(\n{where}\n)")  # in parentheses, or what is left over at its end would count as a name for it
@@ -55,8 +55,13 @@ def chosen(source: Source, where: str | None) -> Source:
     return replace(source, frame=frame, notes=(*source.notes, f"only rows where {where}"))
 
 
-def _typed(column: Column) -> Expression:
-    """A column of the frame in the type that it was declared to have."""
-    if column.read_as_text and column.declared and column.kind in _TYPES:
+def _typed(column: Column, strict: bool) -> Expression:
+    """A column of the frame in the type that it was declared to have.
+
+    ``strict``: text that does not read so ends the query, or its row would be left out without a word. Else it is null.
+    """
+    if not (column.read_as_text and column.declared and column.kind in _TYPES):
+        return at(column)
+    if not strict:
         return at(column).try_cast(_TYPES[column.kind])
-    return at(column)
+    return F.when(F.trim(at(column)) != "", at(column)).cast(_TYPES[column.kind])

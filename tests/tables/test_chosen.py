@@ -53,3 +53,12 @@ def test_text_that_does_not_compare_with_a_number_is_said_without_the_text(refus
     message = refused(TEXT.replace("10", "secret"), ignore=["city"], where="age > 9")
     assert "`where` needs a number" in message
     assert "secret" not in message
+
+
+def test_declared_text_that_reads_as_no_number_is_a_fault_and_not_a_row_that_was_not_chosen(bench, refused):
+    text = TEXT.replace("10", "many")
+    declared = {"types": {"age": "integer"}, "ignore": ["city"], "where": "age > 0"}
+    assert "`where` needs a number" in refused(text, **declared)
+    bench.stage(text, **declared, on_bad_row="skip", training=False)
+    assert "many" not in str(bench.snapshot())
+    bench.stage(TEXT.replace("10", '" "'), **declared, training=False)
