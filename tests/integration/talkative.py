@@ -1,9 +1,11 @@
-"""A run and some failing loads, in a process that notes all that it says: logs, pages, plans, command lines, errors.
+"""A run, imports, and loads of which some fail, in a process that notes all that it says: logs, pages, plans, command
+lines, errors.
 
     python -m tests.integration.talkative DIRECTORY
 
 DIRECTORY has the files of an example (``example``) and ``loads.json``: [name, table of a party file] pairs, of which
-those named ``fails-...`` are expected to fail. What is said goes to DIRECTORY/said, the event log to DIRECTORY/events.
+those named ``fails-...`` are expected to fail, as imports of the hospital are that are called so. What is said goes to
+DIRECTORY/said, the event log to DIRECTORY/events.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from typing import Any
 from pydantic import TypeAdapter
 from pyspark.sql import SparkSession
 
+from fedspark.conf import PartyConf
 from fedspark.conf.tables import AnyTable, TableConf
 from fedspark.errors import FedsparkError
 from fedspark.exchange.store import StoreRef
+from fedspark.steps.import_table import import_table
 from fedspark.tables import staging
 from fedspark.tables.registry import open_source
 from fedspark.tables.source import own_session
@@ -44,6 +48,8 @@ def main(directory: Path) -> None:
     for name, raw in json.loads((directory / "loads.json").read_text()):
         conf: Any = TypeAdapter(TableConf).validate_python(raw)
         (said / f"load-{name}").write_text(load(spark, name, conf, directory))
+    for name in party.imports:
+        (said / f"import-{name}").write_text(imported(party, name))
     for number, (path, text) in enumerate(pages(spark)):
         (said / f"page-{number}").write_text(f"{path}\n{text}")
     (said / "processes").write_bytes(b"\n".join(command_lines()))
@@ -65,6 +71,19 @@ def load(spark: SparkSession, name: str, conf: AnyTable, directory: Path) -> str
     if failing:
         raise AssertionError(f"{name} did not fail")
     return f"{plan}\n{source!r}\n{conf!r}\n{card!r}"
+
+
+def imported(party: PartyConf, name: str) -> str:
+    """The record of an import, or the error as a developer sees it."""
+    try:
+        record = import_table(party, name, "1")
+    except FedsparkError as error:
+        if not name.startswith("fails"):
+            raise
+        return f"{error}\n{error!r}\n{traceback.format_exc()}"
+    if name.startswith("fails"):
+        raise AssertionError(f"import {name} did not fail")
+    return json.dumps(record)
 
 
 def pages(spark: SparkSession) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from tests.integration.servers.hive import HiveServer2, Metastore
 from tests.integration.servers.mariadb import make_certificate
 from tests.integration.servers.ports import free_port
 from tests.integration.servers.proxy import Proxy
+from tests.integration.servers.refusing import Refusing
 
 HERE = Path()
 PASSWORD = "pw-18c3f0aa71"
@@ -306,6 +307,22 @@ def test_a_log_in_that_the_server_does_not_understand_has_a_sentence(
             sliced(table)
         assert f"its authentication may be another than {auth}" in str(caught.value)
         assert "hive.server2.authentication" in str(caught.value)
+
+
+def test_a_wrong_password_is_told_and_not_shown(hive: HiveServer2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSPARK_TEST_WRONG", PASSWORD)
+    server = Refusing()
+    try:
+        with pytest.raises(StoreError) as caught:
+            sliced(conf(hive, auth="ldap", password="env:FEDSPARK_TEST_WRONG", port=server.port))
+    finally:
+        server.close()
+    assert server.heard == [b"PLAIN", b"\0fed\0" + PASSWORD.encode()]
+    assert "does not let user 'fed' in" in str(caught.value)
+    assert "Correct `user`, `auth` or what `password` refers to; the server said: Error validating the login." in str(
+        caught.value
+    )
+    assert PASSWORD not in str(caught.value)
 
 
 def test_a_password_is_sent_and_shown_nowhere(

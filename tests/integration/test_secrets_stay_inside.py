@@ -1,7 +1,7 @@
 """Passwords and keys of a party are in no log, page, plan, command line, error, report or file of a run.
 
-All that one process says while it loads tables of every kind, trains, scores and fails is gathered, and searched for
-each secret.
+All that one process says while it loads tables of every kind, trains, scores, writes scores back, imports and fails is
+gathered, and searched for each secret.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from tests.integration.servers import clickhouse as clickhouse_server
 from tests.integration.servers import mariadb as mariadb_server
 from tests.integration.servers.ceph import Ceph
 from tests.integration.servers.clickhouse import ClickHouse
+from tests.integration.servers.hive import HiveServer2, Metastore
 from tests.integration.servers.mariadb import MariaDB
 from tests.integration.servers.proxy import Proxy
+from tests.integration.servers.refusing import Refusing
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -35,6 +37,7 @@ CHECKOUT = Path(__file__).parents[2]
 SECRETS = {
     "mysql": mariadb_server.PASSWORD,
     "clickhouse": clickhouse_server.PASSWORD,
+    "hive": "pw-hive-2f90c6d81b",  # the server takes any
     "s3": s3.SECRETS["party-a"],
     "wrong": "wrong-c60b1f77e2",
     "setting": "pw-s3a-0d93f5b1/+x",
@@ -54,11 +57,14 @@ Said = dict[str, bytes]
 
 @pytest.fixture(scope="module")
 def said(
-    mariadb: MariaDB, clickhouse: ClickHouse, ceph: Ceph, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Said]:
+    mariadb: MariaDB, clickhouse: ClickHouse, hiveserver2: HiveServer2, metastore: Metastore, ceph: Ceph,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Said]:  # fmt: skip
     """All that a run says, by where it says so."""
     directory = tmp_path_factory.mktemp("said")
     proxy, loads = _tables(mariadb, clickhouse)
+    refusing = Refusing()
+    loads += _tables_of_hive(hiveserver2, metastore, refusing)
     example = _example(directory, mariadb, clickhouse, ceph)
     (directory / "loads.json").write_text(json.dumps(loads))
     (directory / "events").mkdir()
@@ -67,12 +73,14 @@ def said(
         "FEDSPARK_TEST_PLAIN": SECRETS["plain setting"],
         "FEDSPARK_TEST_WRONG": SECRETS["wrong"],
         "FEDSPARK_TEST_MARIADB": SECRETS["mysql"],
+        "FEDSPARK_TEST_HIVE": SECRETS["hive"],
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.talkative", str(directory)],
         cwd=CHECKOUT, env=environment, capture_output=True, timeout=600, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     proxy.close()
+    refusing.close()
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     found = {"out": done.stdout, "err": done.stderr}
     for path in directory.rglob("*"):
@@ -81,8 +89,12 @@ def said(
     for bucket in ("said-meeting", "said-hospital"):
         store = StoreRef(f"s3://{bucket}", tuple(ceph.options("party-a").items())).open()
         found |= {f"s3://{bucket}/{name}": store.read(name) for name, _ in store.list()}
+    assert any(SECRETS["wrong"].encode() in heard for heard in refusing.heard)
+    assert len(mariadb.execute("SELECT * FROM said_scores")) == len(clickhouse.execute("SELECT * FROM said_scores")) > 0
     yield found
-    mariadb.execute("DROP TABLE said_patients")
+    mariadb.execute("DROP TABLE said_patients, said_scores")
+    for table in ("said_newcomers", "said_scores", "said_copy"):
+        clickhouse.execute(f"DROP TABLE {table}")
 
 
 def _tables(mariadb: MariaDB, clickhouse: ClickHouse) -> tuple[Proxy, list[tuple[str, dict[str, Any]]]]:
@@ -122,6 +134,44 @@ def _tables(mariadb: MariaDB, clickhouse: ClickHouse) -> tuple[Proxy, list[tuple
     return proxy, loads
 
 
+def _tables_of_hive(server: HiveServer2, metastore: Metastore, refusing: Refusing) -> list[tuple[str, dict[str, Any]]]:
+    """A table that the server and its metastore know, to be loaded, and so that it must fail."""
+    people: Columns = small_tables()["hospital_patients"]
+    rows = ", ".join(str(row) for row in zip(*(list(map(_plain, values)) for values in people.values()), strict=True))
+    server.execute(
+        "DROP TABLE IF EXISTS fed.said_patients",
+        "CREATE TABLE fed.said_patients (patient_id STRING, malignant INT, age_scaled DOUBLE, marker DOUBLE) "
+        "STORED AS PARQUET",
+        f"INSERT INTO fed.said_patients VALUES {rows}",
+    )
+    more = {"table": "said_patients", "id": "patient_id"}
+    confs = {
+        "hive": metastore.conf(**more),
+        "hiveserver2": server.conf(**more, auth="ldap", password="env:FEDSPARK_TEST_HIVE"),
+    }
+    loads: list[tuple[str, dict[str, Any]]] = []
+    for kind, conf in confs.items():
+        loads += [
+            (kind, conf),
+            (f"fails-{kind}-database", {**conf, "database": "nowhere"}),
+            (f"fails-{kind}-table", {**conf, "table": "nothing"}),
+            (f"fails-{kind}-where", {**conf, "where": "nothing = 1"}),
+            (f"fails-{kind}-values", {**conf, "id": "age_scaled", "features": ["patient_id"]}),
+        ]
+    wrong = {**confs["hiveserver2"], "port": refusing.port, "password": "env:FEDSPARK_TEST_WRONG"}
+    return [
+        *loads,
+        ("fails-hive-port", {**confs["hive"], "metastore": "thrift://127.0.0.1:1"}),
+        ("fails-hiveserver2-port", {**confs["hiveserver2"], "port": 1}),
+        ("fails-hiveserver2-password", wrong),
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python's own, which Hive reads as Python shows it."""
+    return value if isinstance(value, str) else float(value)
+
+
 def _example(directory: Path, mariadb: MariaDB, clickhouse: ClickHouse, ceph: Ceph) -> Example:
     """Two data parties that meet in S3; the tables of the hospital are on servers, and its workspace is in S3."""
     example = Example.make(directory / "example")
@@ -147,8 +197,14 @@ def _example(directory: Path, mariadb: MariaDB, clickhouse: ClickHouse, ceph: Ce
         "patients": mariadb.conf(table="said_patients", id="patient_id", label="malignant"),
         "newcomers": clickhouse.conf(table="said_newcomers", id="patient_id"),
     }
+    place = clickhouse.conf(table="said_copy")
+    imports = {
+        "copy": {"from": "patients", "to": place},
+        "fails": {"from": "patients", "to": {**place, "table": "said_other", "password": "env:FEDSPARK_TEST_WRONG"}},
+    }
+    scores = {"predict": [mariadb.conf(table="said_scores"), clickhouse.conf(table="said_scores")]}
     work = {"files": "s3://said-hospital/files", "options": ceph.options("party-a")}
-    example.edit("hospital", tables=tables, workspace=work)
+    example.edit("hospital", tables=tables, workspace=work, scores=scores, imports=imports)
     return example
 
 
@@ -192,5 +248,8 @@ def test_all_that_is_searched_was_said(said: Said) -> None:
         assert setting not in said["said/processes"]
     assert b"org.apache.spark.deploy.SparkSubmit" in said["said/processes"]
     assert any(where.endswith(".html") for where in said)
-    assert sum(where.startswith("said/load-fails-") for where in said) == 17
-    assert b"does not let user" in said["said/load-fails-mysql-password"]
+    assert sum(where.startswith("said/load-fails-") for where in said) == 28
+    for failed in ("load-fails-mysql-password", "load-fails-hiveserver2-password", "import-fails"):
+        assert b"does not let user" in said[f"said/{failed}"]
+    assert b"FileScan parquet" in said["said/load-hive"]
+    assert b'"stored": 50' in said["said/import-copy"]
