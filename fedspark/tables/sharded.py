@@ -152,16 +152,19 @@ def _unaltered(shards: Sequence[Source]) -> Callable[[], None]:
 
 
 def _settled(where: str, shards: Sequence[Source], counts: Sequence[int]) -> Callable[[int], None] | None:
-    """The shards' own checks; none if they have none."""
-    if all(shard.settled is None for shard in shards):
+    """The shards' own checks, and that all together gave the rows that their servers counted; none for files.
+
+    A shard that is read by one statement is that of one moment, and needs no check of its own; several are not.
+    """
+    if all(shard.settled is None for shard in shards) and any(shard.rows is None for shard in shards):
         return None
 
     def settled(read: int) -> None:
         for shard, count in zip(shards, counts, strict=True):
             if shard.settled is not None:
                 shard.settled(count)
-        if read != sum(counts):
-            problem = f"{where}: it changed while it was read: {sum(counts)} rows before, {read} read."
+        if len(shards) > 1 and read != sum(counts):
+            problem = f"{where}: it changed while it was read: {sum(counts):,} rows before, {read:,} read."
             raise TableError(problem, remedy="Load it when nothing writes to it, or leave new rows out by `where`.")
 
     return settled

@@ -98,6 +98,18 @@ def test_a_range_of_the_primary_key_is_read_by_its_index(spark: Any, mariadb: Ma
     assert [row[3] for row in explained] == ["range"]
 
 
+@pytest.mark.parametrize("first", [2**63, 2**64 - 1000, 2**63 - 500, 0])
+def test_unsigned_ids_of_64_bits_are_cut_into_slices_of_about_the_same_rows(
+    spark: Any, made: Callable[..., MysqlTable], first: int
+) -> None:
+    ids = range(first, first + 1000)
+    conf = made("id BIGINT UNSIGNED PRIMARY KEY, x INT", [(n, n % 7) for n in ids], slices=4)
+    frame = reader.read(own_session(spark), "people", conf, Path()).frame
+    slices = [[int(row.c0) for row in rows] for rows in frame.select("c0").rdd.glom().collect()]
+    assert sorted(n for rows in slices for n in rows) == list(ids)
+    assert all(240 <= len(rows) <= 260 for rows in slices)
+
+
 def test_values_are_those_of_the_server(bench: Bench, made: Callable[..., MysqlTable]) -> None:
     conf = made(
         "id BIGINT UNSIGNED, f FLOAT, t TINYINT(1), `DEC` DECIMAL(20,6), `Größe` DOUBLE, b BIT(3), y YEAR, "

@@ -190,9 +190,12 @@ def _origin(server: Server, conf: MysqlTable, rows: int) -> dict[str, str | int]
 
 
 def _ranges(by: ServerColumn, low: int, high: int, slices: int) -> Slicing:
-    """Ranges of a column; beyond Spark's bounds, which have 64 bits with sign, the outer ones have the rest."""
-    low, high = (max(-_BOUND, min(_BOUND, end)) for end in (low, high + 1))
-    return Slicing(quoted(by.name), low, high, max(1, min(slices, high - low)))
+    """Ranges of a column. Spark's bounds have 64 bits with sign: beyond them by half its values, without its index."""
+    expression = quoted(by.name)
+    if high > _BOUND:
+        expression, low, high = f"{expression} DIV 2", low // 2, high // 2
+    low, high = max(-_BOUND, low), min(_BOUND, high + 1)
+    return Slicing(expression, low, high, max(1, min(slices, high - low)))
 
 
 def _hashes(conf: MysqlTable, found: list[ServerColumn], slices: int) -> Slicing:
