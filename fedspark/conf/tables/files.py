@@ -40,8 +40,8 @@ class FileTable(ColumnsConf):
     where: Text | None = Field(
         default=None,
         description="Which rows: an expression of Spark SQL over the table's columns, as `age >= 18`; names with other "
-        "than letters, digits and _ in backticks. Columns of CSV are text unless `types` says otherwise, those of other "
-        "files what the file says. Null: all.",
+        "than letters, digits and _ in backticks. Columns of CSV are text unless `types` says otherwise, those of "
+        "other files what the file says. Null: all.",
     )
 
 
