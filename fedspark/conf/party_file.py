@@ -6,7 +6,7 @@ It is private to its party and never leaves it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,16 @@ from pydantic_core import PydanticCustomError
 from fedspark.conf.model import Finding, Model, Name, Setting, Text, as_list, as_mapping
 from fedspark.conf.references import BY_REFERENCE, CLEAR_SECRET, SecretReference
 from fedspark.conf.secrets import is_reference, is_secret_key, read_small
-from fedspark.conf.tables import SINK_KINDS, TABLE_KINDS, AnyTable, OneSink, TableConf
+from fedspark.conf.tables import (
+    SINK_KINDS,
+    TABLE_KINDS,
+    AnySink,
+    AnyTable,
+    ClickHouseSink,
+    HiveSink,
+    OneSink,
+    TableConf,
+)
 from fedspark.conf.tables.imports import ImportConf
 from fedspark.conf.urls import OBJECT_STORES, absolute_url, contains, scheme
 from fedspark.errors import ConfigError
@@ -242,27 +251,52 @@ def _sink_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
     scores = as_mapping(data.get("scores"))
     if scores and data.get("role") in ("host", "arbiter"):
         yield Finding(("scores",), f"is for the guest, who gets the scores, and `role` is {data['role']}")
-    taken: dict[tuple[Any, ...], str] = {}
+    taken = {_place(ClickHouseSink, to): f"imports.{name}" for name, to in _targets(data)}
     for step, raw in scores.items():
         for sink in map(as_mapping, [raw] if isinstance(raw, Mapping) else as_list(raw)):
-            keys = ("kind", "host", "port", "metastore", "database", "table", "partition")
-            place = tuple(str(sink.get(key)) for key in keys)
-            if sink.get("kind") in SINK_KINDS and place in taken:
-                rule = f"names a table that scores.{taken[place]} names too: one would undo the other"
+            kind = sink.get("kind")
+            place = _place(SINK_KINDS[kind], sink) if isinstance(kind, str) and kind in SINK_KINDS else None
+            if place is not None and place in taken:
+                rule = f"names a table that {taken[place]} names too: one would undo the other"
                 yield Finding(("scores", step), rule, sink.get("table"))
-            taken.setdefault(place, step)
+            taken.setdefault(place, f"scores.{step}")
+
+
+def _targets(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where every import goes."""
+    for name, raw in as_mapping(data.get("imports")).items():
+        yield name, as_mapping(as_mapping(raw).get("to"))
+
+
+def _place(sink: type[AnySink], raw: Mapping[str, Any]) -> str | None:
+    """The one table that is written to, however it is spelled: with defaults, and in lower case where case is nothing.
+
+    None where the table's name is missing or of the wrong type, which is said elsewhere.
+    """
+    fields = sink.model_fields
+    values = {key: raw.get(key, field.get_default()) for key, field in fields.items()}
+    if not isinstance(values["table"], str):
+        return None
+    if sink is HiveSink:
+        columns = {str(name).lower(): str(value) for name, value in as_mapping(values["partition"]).items()}
+        partition = dict(sorted(columns.items()))
+        table = f"{values['database']}.{values['table']}".lower()
+        return f"hive {str(values['metastore']).lower()} {table} {partition}"
+    return f"{values['kind']} {str(values['host']).lower()}:{values['port']} {(values['database'], values['table'])}"
 
 
 def _import_findings(data: Mapping[str, Any]) -> Iterable[Finding]:
-    tables, taken = as_mapping(data.get("tables")), dict[tuple[Any, ...], str]()
+    tables, taken = as_mapping(data.get("tables")), dict[str, str]()
     for name, raw in as_mapping(data.get("imports")).items():
-        wanted, to = as_mapping(raw).get("from"), as_mapping(as_mapping(raw).get("to"))
+        wanted = as_mapping(raw).get("from")
         if isinstance(wanted, str) and wanted not in tables:
             yield Finding(("imports", name, "from"), f"is none of `tables`: {', '.join(tables) or 'there are none'}")
-        place = tuple(to.get(key) for key in ("host", "port", "database", "table"))
-        if to.get("table") is not None and place in taken:
+    for name, to in _targets(data):
+        place = _place(ClickHouseSink, to)
+        if place is not None and place in taken:
             yield Finding(("imports", name, "to"), f"names the table that imports.{taken[place]} names too")
-        taken.setdefault(place, name)
+        elif place is not None:
+            taken[place] = name
 
 
 def _secret_findings(data: Mapping[str, Any]) -> Iterable[Finding]:

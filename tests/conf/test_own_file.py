@@ -70,6 +70,12 @@ def test_a_file_for_imports_alone_passes_the_check(write, capsys):
             "imports:\n  again:\n    from: people\n    to: {kind: clickhouse, host: warehouse.example, table: people}",
             "imports.people.to: names the table that imports.again names too",
         ),
+        (
+            "imports:",
+            "imports:\n  again:\n    from: people\n"
+            "    to: {host: WAREHOUSE.example, port: 9000, database: default, table: people}",
+            "imports.people.to: names the table that imports.again names too",
+        ),
     ],
 )
 def test_a_broken_rule_is_named_with_its_key_path(write, old, new, said):

@@ -55,6 +55,48 @@ def test_what_is_wrong_is_named_where_it_stands(scores: Any, words: str) -> None
     assert "problems" not in str(caught.value)  # it is one
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (SINK, {**SINK, "port": 3306, "user": "v"}),
+        (SINK, {**SINK, "host": "H"}),
+        (CLICKHOUSE, {**CLICKHOUSE, "database": "default", "port": 9000}),
+        ({"kind": "hive", "table": "t"}, {"kind": "hive", "table": "T", "database": "Default"}),
+        (
+            {"kind": "hive", "table": "t", "partition": {"day": 7, "hour": 1}},
+            {"kind": "hive", "table": "t", "partition": {"HOUR": "1", "day": "7"}},
+        ),
+    ],
+)
+def test_one_table_is_found_however_it_is_spelled(one: dict[str, Any], other: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"scores\.b: names a table that scores\.a names too: one would undo the other"):
+        party({"a": one, "b": other})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (SINK, {**SINK, "port": 3307}),
+        (SINK, {**SINK, "table": "T"}),
+        (CLICKHOUSE, {**CLICKHOUSE, "database": "d"}),
+        ({"kind": "hive", "table": "t"}, {"kind": "hive", "table": "t", "metastore": "thrift://m:9083"}),
+        (SINK, {"kind": "clickhouse", "host": "h", "port": 3306, "database": "d", "table": "t"}),
+    ],
+)
+def test_tables_of_other_places_are_others(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert len(party({"a": one, "b": other}).scores) == 2
+
+
+def test_scores_do_not_go_where_an_import_goes() -> None:
+    more = {
+        "tables": {"people": {"kind": "parquet", "path": "p", "id": "id"}},
+        "imports": {"people": {"from": "people", "to": {**CLICKHOUSE, "database": "default"}}},
+    }
+    with pytest.raises(ConfigError, match=r"scores\.a: names a table that imports\.people names too"):
+        party({"a": CLICKHOUSE}, **more)
+    assert party({"a": {**CLICKHOUSE, "table": "u"}}, **more).imports.keys() == {"people"}
+
+
 def test_who_is_no_guest_has_no_scores() -> None:
     with pytest.raises(ConfigError, match="scores: is for the guest, who gets the scores, and `role` is host"):
         party({"predict": SINK}, role="host")

@@ -62,6 +62,18 @@ def test_queries_ask_for_whole_partitions_and_for_all_of_them_once() -> None:
     )
 
 
+@pytest.mark.parametrize("partitioned", [["dt"], []])
+def test_slices_are_the_same_in_whatever_order_the_server_answers(partitioned: list[str]) -> None:
+    partitions = [("2026-11-20", 5), ("2026-11-21", 5), (None, 5), ("2026-11-19", 7)]
+    rows = partitions if partitioned else [(0, 5), (2, 5), (1, 7)]
+    first, second = (
+        slices._queries(Answers(SELECT=answer), CONF, {"dt": "string"}, partitioned, 3)  # type: ignore[arg-type]
+        for answer in (rows, rows[::-1])
+    )
+    assert first == second
+    assert sum(query.rows for queries in first for query in queries) == sum(count for _, count in rows)
+
+
 def test_many_partitions_are_several_queries_of_a_slice() -> None:
     ((*queries,),) = sql.dealt([(f"p = {k}", 1) for k in range(120)], 1, "")
     assert [query.rows for query in queries] == [50, 50, 20]

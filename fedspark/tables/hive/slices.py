@@ -206,7 +206,10 @@ def _same(one: str | None, other: str) -> bool:
 def _queries(
     session: Session, conf: HiveServer2Table, types: dict[str, str], partitioned: Sequence[str], slices: int
 ) -> tuple[tuple[Query, ...], ...]:
-    """The slices, each a few queries, with the rows that they have now; none for a table without rows."""
+    """The slices, each a few queries, with the rows that they have now; none for a table without rows.
+
+    They do not depend on the order in which the server answers, which is another one each time.
+    """
     table = full_name(conf.database, conf.table)
     folded = {name.lower(): name for name in partitioned}
     wanted = [
@@ -224,9 +227,10 @@ def _queries(
     counting = f"SELECT {shares}, COUNT(*) FROM {table}{sql.where(base)} GROUP BY {shares}"
     if slices == 1:
         counting = f"SELECT 0, COUNT(*) FROM {table}{sql.where(base)}"
+    counted = sorted((int(number), int(rows)) for number, rows in session.rows(counting))
     return tuple(
-        (Query(base if slices == 1 else sql.both(sql.share(conf.id, slices, number), base), int(rows)),)
-        for number, rows in session.rows(counting)
+        (Query(base if slices == 1 else sql.both(sql.share(conf.id, slices, number), base), rows),)
+        for number, rows in counted
         if rows
     )
 

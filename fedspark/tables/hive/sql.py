@@ -118,10 +118,10 @@ def share(ids: Sequence[str], count: int, number: int | None = None) -> str:
 
 def dealt(counts: Sequence[tuple[str, int]], slices: int, base: str) -> tuple[tuple[Query, ...], ...]:
     """Queries for partitions, of which (condition, rows) are given, dealt out to at most so many slices of about the
-    same rows; ``base`` is a condition of all rows.
+    same rows; ``base`` is a condition of all rows. The same ones in any order give the same slices.
     """
     hands: list[list[tuple[str, int]]] = [[] for _ in range(min(slices, len(counts)))]
-    for one in sorted(counts, key=lambda one: -one[1]):
+    for one in sorted(counts, key=lambda one: (-one[1], one[0])):
         min(hands, key=lambda hand: sum(rows for _, rows in hand)).append(one)
     return tuple(
         tuple(_joined(hand[first : first + _NAMED], base) for first in range(0, len(hand), _NAMED)) for hand in hands
