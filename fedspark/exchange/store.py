@@ -236,12 +236,14 @@ class Store:
 
     def _delete(self, names: Sequence[str]) -> None:
         """One request for many names may be refused where one for each is not: policies allow objects, not requests."""
+        deleter = self._deleter  # another thread may change it meanwhile
         try:
-            obstore.delete(self._deleter, [*names])
+            obstore.delete(deleter, [*names])
         except BaseError as error:
-            if self._one_by_one is None or not _is_refused(error):
+            if deleter is not self._backend or self._one_by_one is None or not _is_refused(error):
                 raise
-            self._deleter, self._one_by_one = self._one_by_one(), None
+            if self._deleter is deleter:
+                self._deleter = self._one_by_one()
             obstore.delete(self._deleter, [*names])
 
     def probe(self, prefix: str = "") -> None:

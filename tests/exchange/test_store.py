@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import obstore
 import pytest
@@ -269,6 +270,8 @@ class _S3(http.server.BaseHTTPRequestHandler):
     objects: dict[str, bytes]
     requests: list[tuple[str, str, str]]
     conditional = True
+    at_once: threading.Barrier | None = None  # for requests that delete many: then all are refused
+    sealed = False
 
     def log_message(self, *_: object) -> None:
         pass
@@ -298,8 +301,17 @@ class _S3(http.server.BaseHTTPRequestHandler):
         found = self.objects.get(self.path)
         self._answer(404) if found is None else self._answer(200, size=len(found))
 
+    def do_DELETE(self) -> None:
+        if not self.sealed:
+            self.objects.pop(self.path.partition("?")[0], None)
+        self._answer(403 if self.sealed else 204)
+
     def do_POST(self) -> None:
-        """Deletes of several objects: the only kind that the client sends."""
+        """Deletes of several objects, which the client sends unless it is told not to."""
+        if self.at_once is not None:
+            self.at_once.wait()
+            self._answer(403)
+            return
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         for key in re.findall("<Key>(.*?)</Key>", body):
             self.objects.pop(f"{self.path.partition('?')[0]}/{key}", None)
@@ -365,6 +377,23 @@ def test_an_endpoint_that_does_not_answer_is_named():
     store = StoreRef("s3://bucket", tuple((options | keys).items())).open()
     with pytest.raises(StoreError, match=r"Writing a in s3://bucket failed.*Check endpoint, network"):
         store.create("a", b"x")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_objects_are_deleted_one_by_one_where_deletes_of_many_are_refused(s3, monkeypatch, threads):
+    handler, ref = s3
+    monkeypatch.setenv("FEDSPARK_TEST_KEY", "AKIATEST")
+    store = ref.open()
+    for name in "abcd":
+        store.create(name, b"x")
+    handler.at_once = threading.Barrier(threads, timeout=30)  # all ask for many before any is refused
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(store.delete_many, (["a"], ["b"])[:threads]))
+    store.delete_many(["c"])
+    assert sorted(handler.objects) == [f"/bucket/some/prefix/{name}" for name in ("bd" if threads == 1 else "d")]
+    handler.sealed = True
+    with pytest.raises(StoreError, match="Deleting d in s3://bucket/some/prefix failed"):
+        store.delete("d")
 
 
 @pytest.mark.parametrize("gone", [[], ["parts/00001"], ["parts/00000", "parts/01499"]])
