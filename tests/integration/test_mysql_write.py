@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +88,73 @@ def test_finishing_again_changes_nothing(server: MariaDB, if_exists: str) -> Non
     found = server.execute("SELECT `patient ``id``; %s`, visits, score FROM scores")
     assert sorted(found) == expected(1)
     clear(again)
+
+
+def test_two_processes_that_finish_at_the_same_time_leave_every_row_once(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.execute("CREATE TABLE scores (x INT)")
+    writing = begun(server, if_exists="replace")
+    counts = [write_part(writing, rows(part), part) for part in range(3)]
+    first, ended, arrived = threading.current_thread(), threading.Event(), threading.Event()
+    query, others = Server.query, []
+
+    def meanwhile(self: Server, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """When the first is about to show its rows, the other begins and comes as far as it may."""
+        mine = threading.current_thread() is first
+        if not mine and sql.startswith("INSERT INTO"):
+            arrived.set()
+            assert ended.wait(60)
+        if mine and sql.startswith("RENAME TABLE"):
+            others.append(pool.submit(finish, writing, counts))
+            assert any(arrived.wait(0.02) or server.execute(waiting) for _ in range(1000))
+        return query(self, sql, values)
+
+    waiting = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'User lock'"
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(Server, "query", meanwhile)
+        try:
+            finish(writing, counts)
+        finally:
+            ended.set()
+        others[0].result(60)
+    finish(writing, counts)
+    assert content(server) == expected(3)
+    clear(writing)
+
+
+def test_a_copy_that_lacks_rows_is_never_shown(server: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.execute("CREATE TABLE scores (x INT)")
+    writing = begun(server, if_exists="replace")
+    query = Server.query
+
+    def dropped(self: Server, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        return query(self, sql + (" LIMIT 7" if sql.startswith("INSERT INTO") else ""), values)
+
+    count = write_part(writing, rows(0), 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "query", dropped)
+        with pytest.raises(StoreError, match="of 100 rows 7 were copied; nothing is shown"):
+            finish(writing, [count])
+    assert server.execute("SHOW COLUMNS FROM scores")[0][0] == "x"
+    finish(writing, [count])
+    assert content(server) == expected(1)
+    clear(writing)
+
+
+def test_whoever_waits_for_another_process_for_too_long_is_told_so(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_WAIT", 1)
+    monkeypatch.setattr(writer, "_LONGEST_WAIT", 1)
+    writing = begun(server)
+    count = write_part(writing, rows(0), 0)
+    with writing.server() as other:
+        writer._lock(other, writing)
+        with pytest.raises(StoreError, match=f"another process has been .*the server's lock {writing.lock}"):
+            finish(writing, [count])
+    finish(writing, [count])
+    clear(writing)
 
 
 def test_a_part_that_is_not_there_in_full_keeps_all_of_them_unseen(server: MariaDB) -> None:

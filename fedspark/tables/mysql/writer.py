@@ -3,7 +3,8 @@
 Tasks write to a staging table whose primary key is the place of a row (part, number), by REPLACE: a part that is
 written again, or by two attempts at a time, has every row once. The driver compares the counts. Then it copies the rows
 to a table of their own columns and renames that in one statement; the comment of the table names the write, so that
-finishing again does nothing. Or, to append, one transaction deletes the rows of the same run and copies ours.
+finishing again does nothing. Or, to append, one transaction deletes the rows of the same run and copies ours. A lock of
+the server keeps out another process that finishes the same write.
 
 The functions are those of `fedspark.tables.sinks.Writer`.
 """
@@ -31,6 +32,7 @@ _VARCHAR = 512
 _RUN_TYPE = "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL"
 _TRANSACTIONAL = "InnoDB"
 _PAUSES = (1.0, 5.0)
+_LONGEST_WAIT, _WAIT = 7200, 20
 _FORMAT = f"ENGINE={_TRANSACTIONAL} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 
@@ -58,9 +60,17 @@ class Writing:
 
     def name(self, use: str) -> str:
         """Quoted name of a table of this write: ``rows``, ``new`` or ``old``."""
+        return self.sibling(f"fedspark_{self._short}_{use}")
+
+    @property
+    def lock(self) -> str:
+        """Name, among all of the server's, of the lock that one process has to finish this write."""
+        return f"fedspark_{self._short}"
+
+    @property
+    def _short(self) -> str:
         text = "\0".join((self.tag, self.conf.database, self.conf.table))
-        short = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return self.sibling(f"fedspark_{short}_{use}")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def sibling(self, table: str) -> str:
         """A table of the sink's database, quoted."""
@@ -162,13 +172,14 @@ def finish(writing: Writing, rows: Sequence[int]) -> None:
     StoreError when a part is not there in full; then nothing is shown. Repeated as often as one likes until ``clear``.
     """
     with writing.server() as server:
+        _lock(server, writing)
         if _is_done(server, writing):
             return
         _compare(server, writing, rows)
         if writing.appends:
             _append(server, writing, sum(rows))
             return
-        _copy(server, writing)
+        _copy(server, writing, sum(rows))
         renamed = f"{writing.name('new')} TO {writing.target}"
         if _existing(server, writing) is not None:
             server.query(f"DROP TABLE IF EXISTS {writing.name('old')}")
@@ -180,6 +191,17 @@ def clear(writing: Writing) -> None:
     """Drop the tables that only this write needed."""
     with writing.server() as server:
         server.query(f"DROP TABLE IF EXISTS {', '.join(writing.name(use) for use in ('rows', 'new', 'old'))}")
+
+
+def _lock(server: Server, writing: Writing) -> None:
+    """Keep other processes from finishing this write until the connection ends, or wait until they have."""
+    for _ in range(0, _LONGEST_WAIT, _WAIT):  # a connection that is silent for long may be cut
+        if server.query("SELECT GET_LOCK(%s, %s)", (writing.lock, _WAIT))[0][0] == 1:
+            return
+    raise StoreError(
+        f"{writing.where}: another process has been finishing the same write for more than {_LONGEST_WAIT} seconds.",
+        remedy=f"Wait for it or end it (the server's lock {writing.lock}), then run the same command again.",
+    )
 
 
 def _compare(server: Server, writing: Writing, rows: Sequence[int]) -> None:
@@ -196,14 +218,20 @@ def _compare(server: Server, writing: Writing, rows: Sequence[int]) -> None:
         )
 
 
-def _copy(server: Server, writing: Writing) -> None:
-    """The rows without their places, in a table with no more room for text than they need."""
+def _copy(server: Server, writing: Writing, expected: int) -> None:
+    """The rows without their places, in a table with no more room for text than they need; StoreError unless all."""
     server.query(f"DROP TABLE IF EXISTS {writing.name('new')}")
     columns = ", ".join(_columns(server, writing))
     server.query(f"CREATE TABLE {writing.name('new')} ({columns}) {_FORMAT} COMMENT '{writing.comment}'")
     names = ", ".join(map(quoted, writing.schema.names))
     rows = f"SELECT {names} FROM {writing.name('rows')} ORDER BY {', '.join(_PLACE)}"
     server.query(f"INSERT INTO {writing.name('new')} ({names}) {rows}")
+    copied = server.query(f"SELECT COUNT(*) FROM {writing.name('new')}")[0][0]
+    if copied != expected:  # servers that share their data do not always share their locks
+        raise StoreError(
+            f"{writing.where}: of {expected:,} rows {copied:,} were copied; nothing is shown.",
+            remedy="See that no other process writes the same run, then run the same command again.",
+        )
 
 
 def _append(server: Server, writing: Writing, rows: int) -> None:
