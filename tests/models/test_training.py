@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import gmpy2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -162,6 +163,20 @@ def test_residuals_are_rerandomised_so_that_a_host_cannot_divide_out_its_own_cip
 def ciphertexts(message: bytes) -> list[int]:
     with pa.ipc.open_stream(pa.BufferReader(message)) as reader:
         return [int.from_bytes(value, "little") for value in reader.read_all()["c"].to_pylist()]
+
+
+def test_nonces_for_the_key_s_owner_come_from_all_units(played: Played) -> None:
+    # Powers of hs have Jacobi symbol 1 modulo n: a message blinded by one would show it, half of all units do not.
+    n, run = played.public().n, played.run("arbiter")
+    tags = {"g": run.roster.data_parties, "loss": [run.roster.guest] if len(run.roster.hosts) == 1 else []}
+    for tag, senders in tags.items():
+        symbols = [
+            gmpy2.jacobi(c % n, n)
+            for number in range(played.results["arbiter"].rounds)
+            for party in senders
+            for c in ciphertexts(run.receive(tag, party, round=number).read(0))
+        ]
+        assert not senders or {1, -1} == set(symbols)
 
 
 def test_no_two_streams_of_a_party_share_a_label(played: Played) -> None:

@@ -163,7 +163,7 @@ class Side:
         crossed = layout.align(Derived.from_private(self.public, raw[:size], fraction))
         squares = Derived.from_private(self.public, raw[size:], fraction).multiply_plain([1 << at])
         plain = own + round(slope * 2.0**fraction)
-        (mask,) = layout.masks(run.stream("loss", number, "mask", digest), 1)
+        (mask,) = layout.masks(run.stream("loss", number, "mask", digest, plain), 1)
         loss = crossed.add(squares).add_plain([(plain << at) + layout.showing(mask)])
         sent: Ciphertexts = loss.for_owner(run.stream("loss", number, "nonce", digest, plain))
         run.send("loss", arbiter_of(run), to_message(sent), round=number)
