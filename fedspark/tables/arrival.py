@@ -45,8 +45,11 @@ class Arrival:
         return self.function(self._laid_out(batch) for batch in self.reading(batches))
 
     def _laid_out(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = {"key": pc.cast(batch.column(self.key), pa.string())}
-        columns |= {name: numbers_of(batch.column(field)) for name, field in self.numbers}
+        try:
+            columns = {"key": pc.cast(batch.column(self.key), pa.string())}
+            columns |= {name: numbers_of(batch.column(field)) for name, field in self.numbers}
+        except pa.ArrowException as error:  # whose text may have a value in it
+            raise Unplain(f"Arrow makes no ids and numbers of these columns ({type(error).__name__})") from None
         if self.malformed:
             columns["malformed"] = batch.column("malformed")
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

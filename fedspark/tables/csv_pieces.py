@@ -63,7 +63,10 @@ class CsvPieces:
         while block:
             line, _, block = block.partition(b"\n")
             if line.strip():
-                found = next(csv.reader([line.decode().rstrip("\r")], delimiter=self.delimiter, strict=True))
+                try:
+                    found = next(csv.reader([line.decode().rstrip("\r")], delimiter=self.delimiter, strict=True))
+                except (csv.Error, UnicodeDecodeError):
+                    raise Unplain(f"{spoken(piece.path)} has a header with odd quotes, or not in UTF-8") from None
                 if tuple(found) != self.header:
                     raise Unplain(f"{spoken(piece.path)} begins with another header")
                 return block

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from fedspark.conf.tables import OrcTable, ParquetTable
 from fedspark.tables.chosen import chosen
@@ -37,25 +38,40 @@ def read(spark: SparkSession, name: str, conf: ParquetTable | OrcTable, director
         Column(position, field.name, field.dataType.simpleString(), kind_of(field.dataType))
         for position, field in enumerate(fields)
     )
-    direct = None if files is None else direct_to(spark, frame, files, [field.name for field in fields])
+    names = [field.name for field in fields]
+    direct = None if files is None else direct_to(spark, frame, files, names, named_by_folders(files))
     source = Source(where, kind, frame, columns, origin=origin, direct=direct)
     source = replace(source, unaltered=partial(check_origin, spark, source, frame))
     return chosen(source, conf.where)
 
 
-def direct_to(spark: SparkSession, frame: DataFrame, files: Sequence[str], names: Sequence[str]) -> Direct:
-    """A way to the rows of Parquet files; the columns of ``frame``, in the order of ``names``, are c0, c1, ..."""
+def direct_to(
+    spark: SparkSession, frame: DataFrame, files: Sequence[str], names: Sequence[str], partitioned: Collection[str]
+) -> Direct:
+    """A way to the rows of Parquet files; the columns of ``frame``, in the order of ``names``, are c0, c1, ...
+
+    Values of the ``partitioned`` columns are not those of the files, even where these have a column of that name.
+    """
     tasks = cut(files, spark.sparkContext.defaultParallelism)
     types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
     in_file = {f"c{position}": name for position, name in enumerate(names)}
+    elsewhere = {name.lower() for name in partitioned}
 
     def reader(wanted: Sequence[str]) -> ParquetPieces:
         columns = tuple((field, in_file[field], types[field]) for field in wanted)
+        if any(name.lower() in elsewhere for _, name, _ in columns):
+            raise Unplain("columns whose values are in names of folders")
         if not first_fits(files[0], columns):
             raise Unplain("columns that are in no file, or in none of Spark's types")
         return ParquetPieces(tasks, columns)
 
     return Direct(frame, numbered(spark, len(tasks)), reader)
+
+
+def named_by_folders(files: Sequence[str]) -> set[str]:
+    """Columns that a folder ``name=value`` above one of the files may give a value to, as Spark would have it."""
+    segments = {segment for folder in {PurePosixPath(file).parent for file in files} for segment in folder.parts}
+    return {unquote(segment.partition("=")[0]) for segment in segments if "=" in segment}
 
 
 def kind_of(data_type: DataType) -> Kind:

@@ -15,7 +15,9 @@ _ARROW = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def numbers_of(values: pa.Array) -> pa.DoubleArray:
-    """Numbers or texts as doubles; null where there is nothing, or no number."""
+    """Numbers or texts, each as it is or by a dictionary, as doubles; null where there is nothing, or no number."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     if not _is_text(values.type):
         return pc.cast(values, pa.float64(), safe=False)
     try:

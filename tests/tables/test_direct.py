@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedspark.conf.tables import ColumnsConf, CsvTable, ParquetTable
+from fedspark.errors import TableError
 from fedspark.tables import direct
-from fedspark.tables.arrival import arriving, by_spark, direct_of
+from fedspark.tables.arrival import Arrival, arriving, by_spark, direct_of
 from fedspark.tables.csv_pieces import CsvPieces
 from fedspark.tables.direct import Piece, Unplain, cut
 from fedspark.tables.layout import Layout
@@ -46,7 +47,9 @@ def rows(frame: Any) -> list[list[tuple[str, Any]]]:
 def both(spark: Any, conf: ColumnsConf, **roles: Any) -> tuple[Any, Any]:
     """What comes directly, and what Spark makes of it."""
     layout = layout_of(spark, conf, **roles)
-    assert direct_of(layout) is not None
+    way = direct_of(layout)
+    assert way is not None
+    way.reader(wanted(layout))  # Unplain here would be Spark compared with itself
     return rows(arriving(layout, shown, ROWS)), rows(by_spark(layout, shown, ROWS))
 
 
@@ -54,6 +57,12 @@ def layout_of(spark: Any, conf: ColumnsConf, id_type: str = "string") -> Layout:
     session = own_session(spark)
     source = open_source(session, "people", conf, Path())
     return Layout(source, resolve_roles(source.where, source.columns, conf, id_type=id_type), id_type)
+
+
+def wanted(layout: Layout) -> tuple[str, ...]:
+    """Names of the columns that are staged, in the source's frame."""
+    roles = layout.roles
+    return tuple(f"c{column.position}" for column in (roles.ids[0], roles.label, *roles.measured) if column is not None)
 
 
 def csv(path: Path, content: str | bytes, **more: Any) -> CsvTable:
@@ -105,6 +114,9 @@ UNPLAIN_TEXTS = [
     "id,x\na\0,1\n",
     "id,x\na,1\nb\n",
     b"id,x\n\xff,1\n",
+    b"id,x\xff\na,1\n",
+    'id,"x"y\na,1\n',
+    'id,"x\na,1\n',
 ]
 
 
@@ -123,6 +135,21 @@ def test_what_is_left_to_spark_is_staged_all_the_same_and_nothing_twice(spark: A
     assert card.rows == 3
     assert bench.snapshot()["x.x"] == [1, 2, 3]
     assert len(bench.files()) == len(bench.chunks)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("header", ['"id",x"y\n', 'id,"x"y\n'])
+def test_files_whose_headers_python_does_not_read_are_staged_or_refused_as_spark_reads_them(
+    spark: Any, tmp_path: Path, header: str
+) -> None:
+    (tmp_path / "t").mkdir()
+    for name, first in (("a", "id,x\n"), ("b", header)):
+        (tmp_path / "t" / f"{name}.csv").write_text(f"{first}{name},1\n")
+    bench = Bench(spark, tmp_path)
+    with pytest.raises(TableError, match="its files begin with different header lines"):
+        bench.stage_conf(CsvTable(path=str(tmp_path / "t"), id="id"), training=False)
+    (tmp_path / "t" / "a.csv").unlink()
+    assert bench.stage_conf(CsvTable(path=str(tmp_path / "t"), id="id"), training=False).rows == 1
 
 
 @pytest.mark.spark
@@ -188,6 +215,60 @@ def test_rows_that_were_chosen_or_dropped_come_by_spark(spark: Any, tmp_path: Pa
     whole = layout_of(spark, ParquetTable(path=str(path), id="id"))
     assert direct_of(whole) is not None
     assert direct_of(Layout(whole.source, whole.roles, "string", drop=True)) is None
+
+
+CATEGORIES = [" 2", "1e3", None, "1", " 2", "NaN"]
+
+
+@pytest.mark.spark
+def test_numbers_in_a_dictionary_of_texts_come_as_spark_reads_them(spark: Any, tmp_path: Path) -> None:
+    texts = pa.array(CATEGORIES).dictionary_encode()
+    columns = {"id": pa.array(list("abcabc")).dictionary_encode(), "x": texts, "y": texts}
+    ours, sparks = both(spark, parquet(tmp_path / "people.parquet", columns, features=["x", "y"]))
+    assert repr(ours) == repr(sparks)
+    assert [repr(dict(row)["v0"]) for row in ours] == ["1.0", "2.0", "1000.0", "2.0", "None", "nan"]
+
+
+def test_a_dictionary_of_texts_is_read_like_the_texts() -> None:
+    plain = pa.array([*CATEGORIES, "secret"])
+    assert repr(numbers_of(plain.dictionary_encode()).to_pylist()) == repr(numbers_of(plain).to_pylist())
+
+
+@pytest.mark.spark
+def test_what_is_no_number_in_a_dictionary_of_texts_is_counted(spark: Any, tmp_path: Path) -> None:
+    columns = {"id": ["a", "b"], "x": pa.array(["1", "secret"]).dictionary_encode()}
+    bench = Bench(spark, tmp_path)
+    with pytest.raises(TableError, match=r"feature column 'x'.* in 1 row"):
+        bench.stage_conf(parquet(tmp_path / "people.parquet", columns, features=["x"]))
+
+
+def test_what_arrow_makes_no_numbers_of_is_left_to_spark_without_a_word_about_the_value() -> None:
+    batch = pa.RecordBatch.from_pydict({"c0": ["a"], "c1": pa.array([{"name": "secret"}])})
+    arrival = Arrival(lambda batches: batches, "c0", (("v0", "c1"),), False, lambda batches: batches)
+    with pytest.raises(Unplain) as caught:
+        list(arrival(iter([batch])))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("folder", ["g", "%67", "G"])
+def test_a_column_that_names_of_folders_give_values_to_is_theirs_though_the_files_have_one(
+    spark: Any, tmp_path: Path, folder: str
+) -> None:
+    for value in (1, 2):
+        (tmp_path / "t" / f"{folder}={value}").mkdir(parents=True)
+        columns = {"id": [f"p{value}"], "x": [value / 2], "g": [98 + value]}
+        pq.write_table(pa.table(columns), tmp_path / "t" / f"{folder}={value}" / "f.parquet")
+    path = str(tmp_path / "t")
+    layout = layout_of(spark, ParquetTable(path=path, id="id", features=["x", "g"]))
+    assert direct_of(layout) is not None
+    assert rows(arriving(layout, shown, ROWS)) == rows(by_spark(layout, shown, ROWS))
+    assert all(
+        dict(row)["v1"] == (98 if folder == "G" else 0) + dict(row)["v0"] * 2
+        for row in rows(by_spark(layout, shown, ROWS))
+    )
+    ours, sparks = both(spark, ParquetTable(path=path, id="id", features=["x"]))  # the others still come directly
+    assert ours == sparks
 
 
 @pytest.mark.spark

@@ -58,7 +58,8 @@ def read(spark: SparkSession, name: str, conf: HiveTable, directory: Path) -> So
         )
         for position, field in enumerate(fields)
     )
-    direct = None if files is None else direct_to(session, frame, files, [field.name for field in fields])
+    names = [field.name for field in fields]
+    direct = None if files is None else direct_to(session, frame, files, names, partitioned)
     source = Source(where, KIND, frame, columns, notes=_notes(conf), origin=origin, lost=_is_lost, direct=direct)
     if by_spark:
         source = replace(source, unaltered=partial(check_origin, session, source, frame))
