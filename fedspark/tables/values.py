@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SEPARATOR = "\x1f"
 _ESCAPE = "\\"
 _SPACE = r"[\s\p{IsWhite_Space}]"
+# What Spark takes for a date as well: 202401 for the year, and after a date any text at all.
+_DATE = r"^\s*\d{4}(-\d\d?(-\d\d?)?)?\s*$"
+_TIMESTAMP = r"^\s*\d{4}(-\d\d?(-\d\d?([T ].*)?)?)?\s*$"
 _EXACT = {
     Kind.INTEGER: "bigint",  # a decimal would round fractions
     Kind.BOOLEAN: "boolean",
@@ -58,7 +61,7 @@ def _component(column: Column, id_type: str) -> Expression:
     if column.kind is Kind.INTEGER or id_type == "integer":
         return _whole(value) if column.holds in (Kind.REAL, Kind.DECIMAL) else _integer_text(value.cast("string"))
     if column.kind is Kind.DATE:
-        return value.try_cast("date").cast("string")
+        return _date(value, column).cast("string")
     return F.arrow_udf(normalise_text, "string")(value.cast("string"))  # type: ignore[call-overload]
 
 
@@ -85,10 +88,11 @@ def at(column: Column) -> Expression:
 def number(raw: Expression, column: Column) -> Expression:
     """A value as double; null where it is missing or does not read as the column's type.
 
-    True is 1 and False is 0. Dates and times are days since 1970-01-01, in UTC and with a fraction.
+    True is 1 and False is 0. Dates and times are days since 1970-01-01, in UTC and with a fraction. Text is one
+    as ISO 8601 has it, with four digits of the year; a date has no time of day.
     """
     if column.kind is Kind.DATE:
-        return F.unix_date(raw.try_cast("date")).cast("double")
+        return F.unix_date(_date(raw, column)).cast("double")
     if column.kind is Kind.TIMESTAMP:
         return _days(raw, column)
     if column.holds is Kind.TEXT:
@@ -101,10 +105,15 @@ def number(raw: Expression, column: Column) -> Expression:
     return value
 
 
+def _date(raw: Expression, column: Column) -> Expression:
+    date = raw.try_cast("date")
+    return F.when(raw.rlike(_DATE), date) if column.holds is Kind.TEXT else date
+
+
 def _days(raw: Expression, column: Column) -> Expression:
     days = F.unix_micros(raw.try_cast("timestamp")) / F.lit(86_400e6)
     # Spark takes a time of day alone for one of today.
-    return F.when(raw.rlike(r"^\s*[+-]?\d{4}"), days) if column.holds is Kind.TEXT else days
+    return F.when(raw.rlike(_TIMESTAMP), days) if column.holds is Kind.TEXT else days
 
 
 def _parsed(raw: Expression, column: Column) -> Expression:

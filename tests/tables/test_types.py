@@ -28,6 +28,8 @@ def staged(bench, column, type_name, **options):
         ("integer", ["007", "+12", "-3"], [7.0, 12.0, -3.0]),
         ("boolean", ["true", "No", "1", "f"], [1.0, 0.0, 1.0, 0.0]),
         ("date", ["1970-01-02", "1969-12-31", " 2024-02-29 "], [1.0, -1.0, 19782.0]),
+        ("date", ["1970", "1970-02", "1970-1-3"], [0.0, 31.0, 2.0]),
+        ("timestamp", ["1970", "1970-02", "1970-1-3 6:00"], [0.0, 31.0, 2.25]),
         (
             "timestamp",
             ["1970-01-01 12:00:00", "1969-12-31T18:00:00Z", "1970-01-02 00:00:00+02:00"],
@@ -50,6 +52,12 @@ def test_texts_read_as_the_declared_type_become_numbers(bench, type_name, texts,
         ("date", "31.12.2024"),
         ("date", "2023-02-29"),
         ("timestamp", "12:30"),
+        ("date", "202401"),
+        ("date", "20240131"),
+        ("date", "2024-01-01 garbage"),
+        ("date", "2024-01-01T08:00"),
+        ("timestamp", "202401"),
+        ("timestamp", "+2024-01-01"),
     ],
 )
 def test_a_text_that_does_not_read_so_is_refused_with_column_and_type(refused, type_name, text):
@@ -131,6 +139,12 @@ def test_ids_are_read_as_the_declared_type(bench, ids, type_name, keys):
     assert bench.keys({"id": ids}, types={"id": type_name}) == keys
 
 
+@pytest.mark.parametrize("text", ["202405", "2024-05-06 or later", "12024-05-06"])
+def test_ids_that_spark_would_take_for_dates_of_other_days_are_no_dates(refused, text):
+    message = refused({"id": ["2024-05-06", text], "x": [1, 2]}, types={"id": "date"})
+    assert "1 row with an id that is not of type date" in message
+
+
 def test_float_ids_with_a_fraction_or_too_large_to_be_exact_are_no_integers(refused):
     message = refused({"id": [1.5, 2.0**54, 3.0], "x": [1, 2, 3]}, types={"id": "integer"})
     assert "2 rows with an id that is not of type integer" in message
@@ -209,6 +223,7 @@ def test_a_weight_and_a_time_do_not_change_places(bench):
         ("", "1 row with no time"),
         ("soon", "1 row with no timestamp (values like 'aaaa')"),
         ("31.12.2024", "1 row with no timestamp (values like '99.99.9999')"),
+        ("202412", "1 row with no timestamp (values like '999999')"),
     ],
 )
 def test_what_is_no_time_is_counted_and_refused(refused, text, problem):
