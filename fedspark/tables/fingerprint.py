@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
 from fedspark.errors import TableError
 from fedspark.tables.direct import local_files
-from fedspark.tables.source import Source, literally, reading, spark_path
+from fedspark.tables.source import Source, literally, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
 _TASKS = 8
+_ROOT = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?")
 
 
 def origin_of(spark: SparkSession, frame: DataFrame) -> dict[str, str | int]:
@@ -55,9 +57,10 @@ def _looked_at(urls: Sequence[str]) -> list[tuple[PurePosixPath, int, int]]:
 
 def _listed(spark: SparkSession, urls: Sequence[str]) -> list[tuple[PurePosixPath, int, int]]:
     time = F.unix_millis("modificationTime").alias("time")
-    listed = spark.read.format("binaryFile").load([literally(spark_path(url)) for url in urls])
+    # These are URLs, with %20 for a space; Spark wants the names themselves, and tells them so.
+    listed = spark.read.format("binaryFile").load([literally(unquote(url)) for url in urls])
     rows = listed.select("path", "length", time).coalesce(_TASKS).collect()
-    return [(PurePosixPath(unquote(urlsplit(row.path).path)), row.length, row.time) for row in rows]
+    return [(PurePosixPath(_ROOT.sub("", row.path)), row.length, row.time) for row in rows]
 
 
 def check_origin(spark: SparkSession, source: Source, frame: DataFrame) -> None:

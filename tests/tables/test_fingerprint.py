@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
 from fedspark.conf.tables import CsvTable, ParquetTable
 from fedspark.tables import fingerprint
 
@@ -42,10 +46,25 @@ def test_another_name_size_or_time_is_another_fingerprint_and_another_folder_is_
 
 def test_files_that_only_spark_can_look_at_have_the_same_fingerprint(bench, monkeypatch):
     put(bench.directory / "x [1]/1 100%.csv", "id,age\na,1\n")
+    put(bench.directory / "x [1]/3%41#4?.csv", "id,age\nd,4\n")
     put(bench.directory / "x [1]/2.csv", "id,age\nb,2\n", NOON + 60)
     here = origin(bench, "x ?1?/*.csv")
     monkeypatch.setattr(fingerprint, "_looked_at", lambda urls: [])
     assert origin(bench, "x ?1?/*.csv") == here
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "a%20b", "100%", "#1", "ä+ö", "t=2024-01-01 00%3A00/a"])
+def test_files_of_another_file_system_may_have_any_name(bench, name):
+    here = bench.directory / "data" / f"{name}.parquet"
+    here.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"id": ["a", "b"], "x": [1.0, 2.0]}), here)
+    mount = f"fs.viewfs.mounttable.{bench.directory.name.replace('_', '-').lower()}"
+    hadoop = bench.spark.sparkContext._jsc.hadoopConfiguration()
+    hadoop.set(f"{mount}.link./data", (bench.directory / "data").as_uri())
+    url = f"viewfs://{mount.rpartition('.')[2]}/data/{name}.parquet"
+    found = bench.stage_conf(ParquetTable(path=str(here), id="id").model_copy(update={"path": url}))
+    assert found.rows == 2
+    assert found.origin == bench.stage_conf(ParquetTable(path=str(here), id="id")).origin
 
 
 def test_parquet_has_a_fingerprint_too(bench):
