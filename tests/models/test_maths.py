@@ -67,7 +67,7 @@ def clear_training(
     hessian, b = x.T @ x / (4 * rows) + L2 * np.eye(x.shape[1]), x.T @ y / (2 * rows)
     slices = [slice(end - width, end) for width, end in zip(widths, np.cumsum(widths), strict=True)]
     inverses = [maths.inverse_block(hessian[s, s], ["?"] * (s.stop - s.start)) for s in slices]
-    states, history = [State.start(np.zeros(width)) for width in widths], list[Decision]()
+    states, history = [State.start(np.zeros(width), rows) for width in widths], list[Decision]()
     while not (history and history[-1].stop):
         v = np.concatenate([state.trial for state in states])
         gradient, z = hessian @ v - b, x @ v
@@ -78,7 +78,7 @@ def clear_training(
         each = [turn.products(np.full(len(turn.hessian_p), L2)) for turn in turns]
         products = {name: sum(one[name] for one in each) for name in PRODUCTS}
         loss = float(np.mean(np.log(2) - y * z / 2 + z**2 / 8)) if len(widths) == 2 else None
-        history.append(decide(products, loss, history, 50, tolerance))
+        history.append(decide(products, loss, history, rows, 50, tolerance))
         states = [turn.update(history[-1].alpha, history[-1].beta) for turn in turns]
     return np.concatenate([state.w for state in states]), np.linalg.solve(hessian, b), history
 
@@ -106,9 +106,9 @@ def test_with_several_hosts_the_loss_follows_from_its_decreases() -> None:
 def test_rounds_end_at_the_limit_and_at_an_exact_optimum() -> None:
     start = Decision(0.0, 0.0, "", 0.6, 0.0, 0.0)
     products = dict.fromkeys(PRODUCTS, 1.0) | {"penalty": 0.0}
-    assert decide(products, None, [start], 1, 1e-9).stop == "max_rounds"
-    assert decide(products, None, [start], 2, 1e-9).stop == ""
-    assert decide(dict.fromkeys(PRODUCTS, 0.0), None, [start], 9, 1e-9).stop == "optimum"
+    assert decide(products, None, [start], 100, 1, 1e-9).stop == "max_rounds"
+    assert decide(products, None, [start], 100, 2, 1e-9).stop == ""
+    assert decide(dict.fromkeys(PRODUCTS, 0.0), None, [start], 100, 9, 1e-9).stop == "optimum"
 
 
 @pytest.mark.parametrize("change", [{"residual_p": 0.5}, {"penalty": 0.3}, {"p_hessian_p": math.nan}])
@@ -116,15 +116,15 @@ def test_sums_that_contradict_the_loss_are_refused(change: dict[str, float]) -> 
     start = Decision(0.0, 0.0, "", 0.6, 0.0, 0.0)
     products = dict.fromkeys(PRODUCTS, 0.1) | {"penalty": 0.0}
     trial_loss = 0.6 - 0.1 + 0.05
-    assert decide(products, trial_loss, [start], 9, 1e-9).alpha == 1.0
+    assert decide(products, trial_loss, [start], 100, 9, 1e-9).alpha == 1.0
     with pytest.raises(Mismatch, match="do not fit together"):
-        decide(products | change, trial_loss, [start], 9, 1e-9)
+        decide(products | change, trial_loss, [start], 100, 9, 1e-9)
 
 
 def test_states_survive_a_checkpoint_exactly() -> None:
     rng = np.random.default_rng(5)
     slices = (rng.normal(size=3) * 10.0 ** rng.integers(-300, 300, 3) for _ in range(4))
-    state = State(*slices, Lengths(1 / 3, 0.1))
+    state = State(*slices, Lengths(3, 1 / 3, 0.1))
     again = State.from_json(state.to_json())
     assert all(getattr(again, name).tobytes() == getattr(state, name).tobytes() for name in ("w", "r", "z", "p"))
     assert again.lengths == state.lengths

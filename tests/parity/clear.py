@@ -48,7 +48,7 @@ def train(data: Standardised, widths: Mapping[str, int], options: TrainOptions =
     inverses = [maths.inverse_block(block, ["?"] * len(block)) for block in blocks]
     code = encoding.Encoding.agree(options.key_bits, rows, len(widths))
 
-    states, history = [State.start(np.zeros(len(l2))) for l2 in penalties], list[Decision]()
+    states, history = [State.start(np.zeros(len(l2)), rows) for l2 in penalties], list[Decision]()
     while not (history and history[-1].stop):
         u = [code.predictor(part, s.trial * unit) for part, s, unit in zip(x, states, units, strict=True)]
         d = (code.residual(u[0], y) + sum(u[1:])) * 2.0**-code.fraction
@@ -60,7 +60,7 @@ def train(data: Standardised, widths: Mapping[str, int], options: TrainOptions =
         products = {name: sum(each[name] for each in addends) for name in PRODUCTS}
         z = sum(u) * 2.0 ** (2 - code.fraction)
         loss = float(np.mean(np.log(2) - y * z / 2 + z**2 / 8)) if len(widths) == 2 else None
-        history.append(decide(products, loss, history, options.max_rounds, options.tolerance))
+        history.append(decide(products, loss, history, rows, options.max_rounds, options.tolerance))
         states = [turn.update(history[-1].alpha, history[-1].beta) for turn in turns]
     guest, *hosts = (state.w for state in states)
     return Found(np.concatenate([guest[:-1], *hosts, guest[-1:]]), history)

@@ -50,3 +50,17 @@ def test_columns_that_nearly_repeat_each_other_end_at_the_pooled_optimum(
     losses = [decision.loss for decision in found.history]
     assert np.diff(losses).max() <= 1e-7  # scores are rounded, and the loss is that of rounded scores
     assert abs(losses[-1] - objective(data, found.weights, l2)) <= 1e-7
+
+
+def test_one_person_far_from_all_others_among_many_fits_the_encoding_in_every_round() -> None:
+    rows, share = 2**18, 0.5  # of the variance of a column at either party, which that person alone makes up
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, 4))
+    x[:, 2] += x[:, 0]
+    y = np.where(x[:, 0] + x[:, 2] + random.normal(size=rows) > 0, 1.0, -1.0)
+    x[0, [1, 3]] = np.sqrt(share / (1 - share) * rows)
+    data = Standardised((x - x.mean(axis=0)) / x.std(axis=0), y, np.zeros(4), np.ones(4))
+    found = clear.train(data, {"guest": 2, "host": 2})
+    assert found.stop == "converged"
+    assert found.rounds <= 8
+    np.testing.assert_allclose(found.weights, optimum(data, clear.DEFAULTS.l2), rtol=0, atol=1e-4)

@@ -9,8 +9,13 @@ and returns the two numbers that everybody needs:
     beta  = -z+'Hp / p'Hp         (the new direction is conjugate to p; z+ = z - alpha M^-1 H p)
 
 Directions get shorter from round to round, rounding errors of scores do not: so c, the ``reach``, is the power of two
-that makes c p about as long as the first direction was, and H p stays as exact as in the first round. It follows from
-the betas: in the norm of M, |p+|^2 = rho+ + beta^2 |p|^2 with rho+ = beta rho, where rho = r'z.
+that makes c p about 2^-s times as long as the first direction was, and H p stays as exact as in the first round. The
+length follows from the betas: in the norm of M, |p+|^2 = rho+ + beta^2 |p|^2 with rho+ = beta rho, where rho = r'z.
+
+s follows from the number N of rows. A single row may carry up to sqrt(4 N leverage) of a direction's length, and must
+stay below the bound of `encoding`; the errors of N rounded scores average out to 1/sqrt(N). So every fourfold N above a
+thousand halves c: with two parties c p adds at most about 2^7 to either part of a score, and H p is as exact as with
+fewer rows.
 
 Hestenes and Stiefel 1952; block preconditioner: Concus, Golub and O'Leary 1976. With two parties, exact arithmetic ends
 after at most twice the smaller number of columns, plus one, whatever the rows.
@@ -35,6 +40,7 @@ STOPS = ("", "converged", "optimum", "max_rounds")
 START_LOSS = math.log(2.0)
 _CONSISTENT = 1e-6
 _MOST_REACH = 40
+_FULL_REACH_BITS = 10  # rows of at most so many bits are tried at the full length
 
 
 _SLICES = ("w", "r", "z", "p")
@@ -42,21 +48,30 @@ _SLICES = ("w", "r", "z", "p")
 
 @dataclass(frozen=True)
 class Lengths:
-    """rho = r'z and |p|^2 in the norm of M, both relative to those of the first direction."""
+    """rho = r'z and |p|^2 in the norm of M, both relative to those of the first direction; c p is ``halvings`` times
+    halved (s above).
+    """
 
+    halvings: int
     rho: float = 1.0
     direction: float = 1.0
+
+    @classmethod
+    def of(cls, rows: int) -> Lengths:
+        """Those of the first direction, where ``rows`` train."""
+        return cls(max(0, (rows.bit_length() - _FULL_REACH_BITS) // 2))
 
     @property
     def reach(self) -> float:
         """c: a power of two."""
-        return 2.0 ** min(max(math.floor(-math.log2(self.direction) / 2), -_MOST_REACH), _MOST_REACH)
+        wanted = math.floor(-math.log2(self.direction) / 2) - self.halvings
+        return 2.0 ** min(max(wanted, -_MOST_REACH), _MOST_REACH)
 
     def after(self, beta: float) -> Lengths:
         """Of the next direction. Without a beta a new series begins, of which nothing is known."""
         rho = abs(beta) * self.rho
         direction = rho + beta * beta * self.direction
-        return Lengths(rho, direction) if direction > 0.0 else Lengths()
+        return Lengths(self.halvings, rho, direction) if direction > 0.0 else Lengths(self.halvings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +87,10 @@ class State:
     lengths: Lengths
 
     @classmethod
-    def start(cls, w: Floats) -> State:
-        """Before round 0: the trial point is ``w`` itself."""
+    def start(cls, w: Floats, rows: int) -> State:
+        """Before round 0: the trial point is ``w`` itself; ``rows`` train."""
         zero = np.zeros_like(w)
-        return cls(w, zero, zero, zero, Lengths())
+        return cls(w, zero, zero, zero, Lengths.of(rows))
 
     @property
     def trial(self) -> Floats:
@@ -148,9 +163,9 @@ class Decision:
         return asdict(self)
 
 
-def reached(history: Sequence[Decision]) -> float:
+def reached(history: Sequence[Decision], rows: int) -> float:
     """How far along its direction the next trial point lies, as every party finds it too."""
-    lengths = Lengths()
+    lengths = Lengths.of(rows)
     for decision in history:
         lengths = lengths.after(decision.beta)
     return lengths.reach
@@ -160,11 +175,13 @@ def decide(
     products: dict[str, float],
     trial_loss: float | None,
     history: Sequence[Decision],
+    rows: int,
     max_rounds: int,
     tolerance: float,
     warm: bool = False,
 ) -> Decision:
-    """The arbiter's rule, from summed `PRODUCTS`, the mean Taylor loss at the trial point and earlier decisions.
+    """The arbiter's rule, from summed `PRODUCTS`, the mean Taylor loss of ``rows`` at the trial point and earlier
+    decisions.
 
     With several hosts, or weighted rows, ``trial_loss`` is None: J then follows from ln 2 at the start, w = 0, and its
     decreases. ``warm``: the first direction was chosen by nobody's gradient, it is an earlier model. The best step
@@ -191,7 +208,7 @@ def decide(
     decrease, change = alpha * slope / 2, alpha * alpha * products["p_p"]
     loss = before - decrease
     if at_trial is not None:
-        reach = reached(history)
+        reach = reached(history, rows)
         loss = at_trial + reach * slope - reach * reach * curvature / 2 - decrease
         if abs(before - decrease - loss) > _CONSISTENT * (1.0 + abs(at_trial)):
             raise _contradiction(f"J went from {before:.9g} to {loss:.9g}, and should fall by {decrease:.9g}")

@@ -202,7 +202,7 @@ def arbiter_round(
         hidden.append(messages.read_numbers(message, "sums", party, len(PRODUCTS)))
     products = dict(zip(PRODUCTS, pads.reveal(hidden), strict=True))
     decision = decide(
-        products, loss, history, options.max_rounds, options.tolerance, warm=options.warm_start is not None
+        products, loss, history, rows, options.max_rounds, options.tolerance, warm=options.warm_start is not None
     )
     for party in parties:
         told = decision.to_json()

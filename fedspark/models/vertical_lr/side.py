@@ -103,7 +103,7 @@ class Side:
 
     def iterate(self, play: Callable[[Side, int, State], Played]) -> Trained:
         """Rounds until the arbiter says stop; each ends in a checkpoint, from which a restart continues."""
-        run, state, history = self.run, State.start(np.zeros(self.design.width)), list[dict[str, Any]]()
+        run, state, history = self.run, State.start(np.zeros(self.design.width), self.total), list[dict[str, Any]]()
         while not (history and history[-1]["stop"]):
             number = len(history)
             played = run.once(f"rounds/{number:04d}/checkpoint", partial(play, self, number, state))
