@@ -10,7 +10,8 @@ Garbage must not be read: it is sums of one row's entries times *other* rows' va
 2m-1 slots get a mask, independent and uniform in [0, 2^sigma); whoever decrypts answers with slot m-1 modulo 2^sigma
 and nothing else, and the mask's owner subtracts it modulo 2^sigma, around zero.
 
-Bounds, all checked before anything is encrypted (`RowSlots`), N = all rows that are summed before decryption:
+Bounds, all checked before anything is encrypted (`RowSlots`), N = all rows that are summed before decryption, of all
+parts together:
 
     sigma >= bits(v) + bits(x) + ceil(log2 N) + 41        (2m - 1) sigma + 42 <= |n|
 
@@ -95,8 +96,9 @@ class RowSlots:
         """P_t of v + ``offset`` for int64[N] values, uint8[ceil(N / m), key_bits / 8]: one little-endian integer a row.
 
         Made by numpy, without one Python integer a row or ciphertext. Padding is 0 + offset. CryptoError unless every
-        v + offset lies in [0, 2^value_bits).
+        v + offset lies in [0, 2^value_bits), or for more than ``rows`` rows.
         """
+        self._check_rows(len(values))
         shifted = self._shifted(values, offset)
         count, slots = self.ciphertexts(len(shifted)), self.slots
         padded = np.full(count * slots, offset, dtype=np.uint64)
@@ -107,6 +109,15 @@ class RowSlots:
             # A value and its shift fit one word, and no two values share a bit.
             raw[:, at : at + 8] |= (column << np.uint64(shift)).astype("<u8").view(np.uint8).reshape(-1, 8)
         return raw
+
+    def _check_rows(self, rows: int) -> None:
+        """Of one part; who adds up parts answers for ``rows`` rows in all."""
+        if rows > self.rows:
+            raise CryptoError(
+                f"{rows:,} rows do not fit: slots of {self.slot_bits} bits were agreed for sums over {self.rows:,} "
+                "rows.",
+                remedy="Rows must be those of this run's snapshot; start a new run.",
+            )
 
     def _shifted(self, values: Int64s, offset: int) -> npt.NDArray[np.int64]:
         if self.value_bits > _WORD_BITS or not 0 <= offset < 1 << self.value_bits:
@@ -137,13 +148,14 @@ class RowSlots:
         before `align`.
         """
         rows, features = matrix.shape
+        self._check_rows(rows)
         count = self.ciphertexts(rows)
         if len(column) != count:
             raise CryptoError(
                 f"{rows:,} rows at {self.slots} in a ciphertext are {count:,} ciphertexts, not {len(column):,}.",
                 remedy="Use the rows that were encrypted.",
             )
-        virtual = np.zeros((count * self.slots, features), np.int64)
+        virtual = np.zeros((count * self.slots, features), matrix.dtype)
         virtual[:rows] = matrix
         return column.linear(virtual.reshape(count, self.slots * features), self.weight_bits, scale)
 

@@ -14,7 +14,7 @@ from fedspark.crypto.paillier import Ciphertexts, Derived, PrivateKey, encrypt
 from fedspark.crypto.randomness import Stream, derive
 from fedspark.crypto.row_slots import HIDING_BITS, RowSlots, needed_bits
 from fedspark.errors import CryptoError
-from tests.models.clear_engine import without_secrecy
+from tests.models.clear_engine import Cells, ClearEngine, without_secrecy
 
 QUICK = settings(max_examples=60, deadline=None)
 KEY_BITS = st.sampled_from([2048, 3072])
@@ -185,6 +185,37 @@ def test_real_ciphertexts_give_the_same_sums(private_key: PrivateKey) -> None:
     found = opened(private_key, layout, total)
     x, v = np.concatenate(matrices), np.concatenate(parts)
     assert [f - 2**26 * int(x[:, j].sum()) for j, f in enumerate(found)] == (x.T @ v).tolist()
+
+
+@pytest.mark.usefixtures("clear")
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
+def test_entries_are_multiplied_as_wide_as_they_are(
+    private_key: PrivateKey, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    # A matrix is read once per slot and column; at four times the width that is most of a task's memory.
+    layout, seen = RowSlots.fit(2048, 25, 27, 16), []
+    linear = ClearEngine.linear
+
+    def noting(engine: ClearEngine, cells: Cells, matrix: np.ndarray, bits: int) -> Cells:
+        seen.append(matrix.dtype)
+        return linear(engine, cells, matrix, bits)
+
+    monkeypatch.setattr(ClearEngine, "linear", noting)
+    column = layout.encrypt(private_key.public, np.arange(25), 0, stream("width"))
+    layout.weighted_sums(column, np.ones((25, 2), dtype))
+    assert seen == [np.dtype(dtype)]
+
+
+@pytest.mark.usefixtures("clear")
+def test_more_rows_than_the_slots_have_room_for_are_refused(private_key: PrivateKey) -> None:
+    layout = RowSlots(2048, 20, 27, 16, 5, 100)
+    column = layout.encrypt(private_key.public, np.zeros(20, np.int64), 0, stream("room"))
+    layout.weighted_sums(column, np.zeros((20, 1), np.int16))
+    refused = r"21 rows do not fit: slots of 100 bits .* 20 rows"
+    with pytest.raises(CryptoError, match=refused):
+        layout.plaintexts(np.zeros(21, np.int64))
+    with pytest.raises(CryptoError, match=refused):
+        layout.weighted_sums(column, np.zeros((21, 1), np.int16))
 
 
 # ---- what is seen ----------------------------------------------------------------------------------------------------

@@ -175,14 +175,15 @@ def test_one_label_more_or_less_changes_every_mask(one_host: Watched) -> None:
     assert closest(slots, slot_bits) > slot_bits - HIDING_BITS + 2
 
 
-def test_the_mask_of_the_loss_follows_from_what_the_guest_adds_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mask_of_the_loss_follows_from_all_that_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     without_secrecy(monkeypatch)
     public, encoding = PrivateKey.generate(Stream(bytes(32))).public, Encoding.agree(2048, ROWS, 2)
     layout, at, seen = encoding.layout, encoding.layout.slots - 1, []
-    stream = Stream(derive(bytes(32), "test masks"))
-    summed = Derived.combine([encrypt(public, [0] * (layout.slots + 1), encoding.loss_fraction, stream)])
-    monkeypatch.setattr(Side, "_total", lambda *_: summed)
-    for own in (0, 1):
+    for squares, own in ((0, 0), (0, 1), (1, 0)):
+        plaintexts = [0] * layout.slots + [squares]
+        stream = Stream(derive(bytes(32), "test masks", squares, own))
+        summed = Derived.combine([encrypt(public, plaintexts, encoding.loss_fraction, stream)])
+        monkeypatch.setattr(Side, "_total", lambda *_, summed=summed: summed)
         f = federation()
         run: Run = f.run("guest", "train")
         side = Side(run, TrainOptions(**TRAIN), None, encoding, public, None, None)  # type: ignore[arg-type]
@@ -190,7 +191,7 @@ def test_the_mask_of_the_loss_follows_from_what_the_guest_adds_too(monkeypatch: 
         data = f.run("arbiter", "train").receive("loss", run.me).read(0)
         (loss,) = from_message(data, "guest", public, (1, encoding.loss_fraction))
         (plain,) = ClearEngine(public.n).integers(np.frombuffer(loss.to_bytes(), np.uint8).reshape(1, -1))
-        assert layout.value(layout.wanted(plain, public)) == own
+        assert layout.value(layout.wanted(plain, public)) == squares + own
         slots = slots_of(plain, layout, public.n)
         seen += slots[:at] + slots[at + 1 :]
     assert closest(seen, layout.slot_bits) > layout.slot_bits - HIDING_BITS + 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +18,10 @@ from fedspark.errors import Mismatch, NotReady
 from fedspark.exchange.columns import pack_values
 from fedspark.exchange.mailbox import Address, Mailbox
 from fedspark.models import artifact
-from fedspark.models.vertical_lr import Trained, train
+from fedspark.models.vertical_lr import Trained, side, train
 from fedspark.models.vertical_lr.encoding import Encoding
 from fedspark.models.vertical_lr.gradients import PRODUCTS
+from fedspark.models.vertical_lr.messages import Facts
 from fedspark.models.vertical_lr.tasks import from_message
 from fedspark.psi.align import Alignment
 from fedspark.run import Run
@@ -313,6 +315,25 @@ def test_parties_that_align_other_people_are_told_so() -> None:
     _, errors = f.play_out("train", halves(f, {"guest": alignments["guest"], "host": wrong}, options()))
     assert errors
     assert all(isinstance(error, Mismatch) and "different people" in error.message for error in errors.values())
+
+
+def test_a_party_whose_parts_hold_other_rows_than_were_agreed_encrypts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    f, agreed = federation(1), side.agree
+
+    def fewer(run: Run, chosen: TrainOptions, facts: dict[str, Facts]) -> Encoding:
+        rows = agreed(run, chosen, facts).layout.rows
+        return Encoding.agree(2048, rows - 1, 2)
+
+    monkeypatch.setattr(side, "agree", fewer)
+    _, errors = f.play_out("train", halves(f, align(f, people(60, WIDTHS[1])), options()))
+    assert set(errors) <= {"guest", "host"}
+    assert errors
+    for error in errors.values():
+        assert isinstance(error, Mismatch)
+        assert re.search(r"3 parts of this party hold (\d+) training rows, and sums over (\d+)", error.message)
+    assert not [name for name in f.objects(f.exchange) if "/train/0000/u." in name]
 
 
 def test_a_message_with_too_few_ciphertexts_is_refused(one_host: Played) -> None:

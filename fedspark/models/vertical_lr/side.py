@@ -75,6 +75,7 @@ class Side:
         start, model = earlier_weights(run, options, mine)
         facts = tell_sizes(run, Facts(mine.total, mine.width, mine.order, mine.weighted, model))
         encoding = agree(run, options, facts)
+        check_rows(mine, encoding)
         try:
             public = PublicKey.from_json(run.receive("key", arbiter_of(run)).json(), options.key_bits)
         except CryptoError as error:
@@ -235,6 +236,16 @@ def agree(run: Run, options: TrainOptions, facts: dict[str, Facts]) -> Encoding:
     rows = messages.check_facts(facts)
     messages.check_hosts(facts, run.roster.hosts)
     return Encoding.agree(options.key_bits, rows, len(facts), facts[run.roster.guest.name].weighted)
+
+
+def check_rows(mine: Design, encoding: Encoding) -> None:
+    """Mismatch unless the parts hold exactly the rows that slots have room for: sums over more would run over."""
+    if sum(mine.rows) != encoding.layout.rows:
+        raise Mismatch(
+            f"The {mine.parts} parts of this party hold {sum(mine.rows):,} training rows, and sums over "
+            f"{encoding.layout.rows:,} were agreed.",
+            remedy="The files of the run were changed, or parties have different rows; start a new run label.",
+        )
 
 
 def sends_loss(run: Run, encoding: Encoding) -> bool:
