@@ -1,7 +1,8 @@
 """One round of vertical logistic regression, per training row: ``python -m benchmarks.lr --rows 1000000``.
 
 Case ``lr-round``: guest, host and arbiter together, part tasks in Spark, sealed messages included. Peers are emulations
-of the path with one ciphertext per number, on their own engines, at few rows: their cost per row is constant. They are
+of the path with one ciphertext per number, on their own engines, at few rows: what they do for a row costs the same at
+any number of rows, and the sums that they decrypt once a round are divided by our rows (``peers/lr_rounds``). They are
 installed by ``python -m benchmarks.paillier --install``.
 """
 
@@ -21,6 +22,11 @@ PEERS = {
 _PEER_ROWS = {"phe": 40, "fate-utils": 60, "heu": 200}
 
 
+def peer_config(peer: str, rows: int) -> dict[str, int]:
+    """Rows of a peer's emulation, and of the round that it stands for."""
+    return {"rows": min(_PEER_ROWS[peer], rows), "round_rows": rows}
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     made = parser(__doc__.splitlines()[0], rows=100_000)
@@ -38,7 +44,15 @@ def main() -> None:
     names = {peer: name for name, peer in PEERS.items()}
     print_cases(
         [
-            Case("lr", "lr-round", "benchmarks.ours.lr_round", config, peer, {"rows": _PEER_ROWS[names[peer]]}, extra)
+            Case(
+                "lr",
+                "lr-round",
+                "benchmarks.ours.lr_round",
+                config,
+                peer,
+                peer_config(names[peer], options.rows),
+                extra,
+            )
             for peer in chosen_peers(options.peer, PEERS)
         ],
         options.repeats,

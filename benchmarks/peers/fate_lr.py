@@ -14,6 +14,7 @@ import numpy as np
 from fate_utils import paillier
 
 from benchmarks.inputs import matrix16, residuals
+from benchmarks.peers.lr_rounds import measured
 from benchmarks.worker import Work
 
 _UNIT = 2.0**20
@@ -27,12 +28,14 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     matrix = np.array(matrix16(rows, features), dtype=np.int64)
     encoded = coder.encode_i64_vec(np.ascontiguousarray(matrix.ravel()))
 
-    def work() -> Work:
+    expected = ((u + own) @ matrix).tolist()
+
+    def sums() -> paillier.CiphertextVector:
         hosts = public.encrypt_encoded(coder.encode_i64_vec(u), True)
         guests = public.encrypt_encoded(coder.encode_i64_vec(own), False)
-        sums = hosts.add(public, guests).matmul(public, encoded, [1, rows], [rows, features])
-        found = np.array(coder.decode_i64_vec(private.decrypt_to_encoded(sums)))
-        assert found.tolist() == ((u + own) @ matrix).tolist()
-        return Work(rows)
+        return hosts.add(public, guests).matmul(public, encoded, [1, rows], [rows, features])
 
-    return work
+    def decrypt(encrypted: paillier.CiphertextVector) -> list[int]:
+        return np.array(coder.decode_i64_vec(private.decrypt_to_encoded(encrypted))).tolist()
+
+    return lambda: measured(config, sums, decrypt, expected.__eq__)

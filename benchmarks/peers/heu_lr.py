@@ -15,6 +15,7 @@ from heu import numpy as hnp
 from heu import phe
 
 from benchmarks.inputs import matrix16, residuals
+from benchmarks.peers.lr_rounds import measured
 from benchmarks.worker import Work
 
 _UNIT = 2.0**20
@@ -28,11 +29,14 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     u, own = (np.rint(np.array(residuals(rows)) * _UNIT).astype(np.int64).reshape(1, rows) for _ in range(2))
     matrix = np.array(matrix16(rows, features), dtype=np.int64)
 
-    def work() -> Work:
+    expected = ((u + own) @ matrix).ravel().tolist()
+
+    def sums() -> Any:
         encrypt, evaluate = kit.encryptor().encrypt, kit.evaluator()
         d = evaluate.add(encrypt(kit.array(u, integers)), kit.array(own, integers))
-        sums = kit.decryptor().decrypt(evaluate.matmul(d, kit.array(matrix, integers)))
-        assert sums.to_numpy(kit.integer_encoder(1)).ravel().tolist() == ((u + own) @ matrix).ravel().tolist()
-        return Work(rows)
+        return evaluate.matmul(d, kit.array(matrix, integers))
 
-    return work
+    def check(opened: Any) -> bool:
+        return bool(opened.to_numpy(kit.integer_encoder(1)).ravel().tolist() == expected)
+
+    return lambda: measured(config, sums, kit.decryptor().decrypt, check)

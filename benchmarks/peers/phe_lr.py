@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from phe import EncodedNumber, paillier
+from phe import EncodedNumber, EncryptedNumber, paillier
 
 from benchmarks.inputs import matrix16, residuals
+from benchmarks.peers.lr_rounds import measured
 from benchmarks.worker import Work
 
 _PRECISION = 2.0**-20
@@ -27,14 +28,21 @@ def prepare(case: str, config: dict[str, Any]) -> Callable[[], Work]:
     def encoded(number: float) -> EncodedNumber:
         return EncodedNumber.encode(public, number, precision=_PRECISION)
 
-    def work() -> Work:
+    def sums() -> list[EncryptedNumber]:
         encrypted = [public.encrypt(encoded(number)) for number in u]
         d = [cell + encoded(number) for cell, number in zip(encrypted, own, strict=True)]
-        sums = [0] * (2 * features)
+        totals = [0] * (2 * features)
         for cell, entries in zip(d, matrix, strict=True):
             for feature, entry in enumerate(entries):
-                sums[feature] = cell * entry + sums[feature]
-        assert len([private.decrypt(total) for total in sums]) == 2 * features
-        return Work(rows)
+                totals[feature] = cell * entry + totals[feature]
+        return totals
 
-    return work
+    def decrypt(encrypted: list[EncryptedNumber]) -> list[float]:
+        return [private.decrypt(total) for total in encrypted]
+
+    # Multiples of 2^-20 below 2^23: floats add them up exactly.
+    expected = [
+        sum((a + b) * entries[feature] for a, b, entries in zip(u, own, matrix, strict=True))
+        for feature in range(2 * features)
+    ]
+    return lambda: measured(config, sums, decrypt, expected.__eq__)
