@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.cpu import TreeClock
 from fedspark.conf import EvaluateOptions, PredictOptions, TrainOptions
 from fedspark.conf.options.psi import PsiSettings
 from fedspark.models import artifact
@@ -32,10 +33,13 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Parties:
-    """A run of load, psi, train, evaluate and predict; ``seconds`` of wall time by step, filled as steps are played."""
+    """A run of load, psi, train, evaluate and predict; ``seconds`` of wall time and ``cpu`` seconds of all parties
+    together by step, filled as steps are played.
+    """
 
     federation: Federation
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def meet(cls, hosts: int = 1, psi: Settings | None = None, **settings: Any) -> Parties:
@@ -97,9 +101,10 @@ class Parties:
         return found
 
     def _play(self, step: str, half: Callable[[Run], Any], names: list[str]) -> dict[str, Any]:
-        started = time.monotonic()
+        clock = TreeClock()
+        started, used = time.monotonic(), clock()
         results = self.federation.play(step, dict.fromkeys(names, half))
-        self.seconds[step] = time.monotonic() - started
+        self.seconds[step], self.cpu[step] = time.monotonic() - started, clock() - used
         return results
 
     # ---- what training left ------------------------------------------------------------------------------------------

@@ -56,9 +56,12 @@ def farthest(found: Floats, expected: Floats) -> float:
     return float(np.max(np.abs(found - expected)))
 
 
-def tell(record_property: Callable[[str, object], None], name: str, measured: Gap, seconds: dict[str, float]) -> None:
-    """Into the test report, and on the terminal with -s or on failure."""
-    record = {**asdict(measured), "seconds": {step: round(value, 1) for step, value in seconds.items()}}
+def tell(
+    record_property: Callable[[str, object], None], name: str, measured: Gap, parties: Parties, **beside: object
+) -> None:
+    """Into the test report, and on the terminal with -s or on failure; ``beside`` are figures of others."""
+    seconds, cpu = ({step: round(value, 1) for step, value in each.items()} for each in (parties.seconds, parties.cpu))
+    record = {**asdict(measured), **beside, "seconds": seconds, "cpu_seconds": cpu}
     for key, value in record.items():
         record_property(key, value)
     print(f"\n{name}: {json.dumps(record)}")

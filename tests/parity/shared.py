@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.parity.pooled import Floats, Mask, Standardised, Table
+from tests.parity.pooled import Floats, Standardised, Table
 
 NUMERIC = ("breast_hetero", "default_credit_hetero", "epsilon_5k_hetero", "uci_credit_psi_hetero")
 WITH_GAPS_OR_CATEGORIES = (
@@ -28,6 +28,13 @@ WITH_GAPS_OR_CATEGORIES = (
     "pg15_motor_claims_hetero",
 )
 L2 = 1e-3
+# The only AUCs of hetero LR that FATE states for these sets: what a training run of its installation test has to reach,
+# measured on the people trained on (`auc_base` in
+# https://github.com/FederatedAI/FATE/blob/102f7ba41ff2d366f60a1c9449b0b5f3149404c3/examples/min_test_task/run_task.py).
+# Its quality benchmark (.../tree/master/examples/benchmark_quality/lr, with epsilon_5k and vehicle_scale too) prints
+# figures where it is run and publishes none; it passes within 1 % of scikit-learn's (`relative_tol` in
+# lr_benchmark.yaml).
+FATE_AT_LEAST = {"breast_hetero": 0.98, "default_credit_hetero": 0.69}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +48,44 @@ class Shared:
     names: list[str]
     weights: Floats
     auc: float
+    auc_exact: float
 
     def tables(self) -> dict[str, Table]:
-        """Guest and host as parties bring them; for sets with numbers only."""
-        label = self.guest[self.label].to_numpy(float)
+        """Guest and host as parties bring them, for sets with numbers only; names are the published ones."""
+        columns = {
+            party: {name: frame[name].to_numpy(float) for name in frame if name not in ("id", self.label)}
+            for party, frame in (("guest", self.guest), ("host", self.named_host))
+        }
         return {
-            "guest": _table(self.guest.drop(columns=self.label), label),
-            "host": _table(self.host),
+            "guest": _table(self.guest["id"], columns["guest"], self.guest[self.label]),
+            "host": _table(self.host["id"], columns["host"]),
         }
 
+    def encoded_tables(self) -> dict[str, Table]:
+        """Guest and host with the published model's columns as their numbers: gaps filled, a column per category,
+        without columns that have one value only among the people trained on. All of a party's people are in.
+        """
+        trained = self.joined()
+        trained = trained[~trained["id"].isin(self.test_ids)]
+        tables = {}
+        for party, frame, label in (("guest", self.guest, self.label), ("host", self.named_host, None)):
+            columns = {}
+            for name in self.names:
+                if name.split("=")[0] in frame and np.ptp(_column(trained, name, trained)) > 0:
+                    columns[name] = _column(frame, name, trained)
+            tables[party] = Table(
+                frame["id"].tolist(), columns, None if label is None else frame[label].to_numpy(float)
+            )
+        return tables
+
     @property
-    def own_columns(self) -> list[str]:
-        """The guest's columns and then the host's, named as in the published model."""
-        guest = [name for name in self.guest.columns if name not in ("id", self.label)]
-        host = [name for name in self.host.columns if name != "id"]
-        return guest + [f"{name}_h" if name in self.guest.columns else name for name in host]
+    def named_host(self) -> pd.DataFrame:
+        """The host's columns, named as in the published model."""
+        return self.host.rename(columns={n: f"{n}_h" for n in self.host if n != "id" and n in self.guest})
+
+    def joined(self) -> pd.DataFrame:
+        """The people that both sides hold."""
+        return self.guest.merge(self.named_host, on="id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +109,7 @@ def load(directory: Path, name: str) -> Shared:
         pd.read_csv(folder / f"{file}.csv", dtype={"id": str}) for file in ("guest", "host", "test_ids")
     )
     model = json.loads((published / f"{name}.coef.json").read_text())["LR_taylor/joined"]
+    figures = json.loads((published / f"{name}.json").read_text())["models"]
     assert model["lam"] == L2
     return Shared(
         guest=guest,
@@ -87,15 +118,16 @@ def load(directory: Path, name: str) -> Shared:
         test_ids=frozenset(test["id"]),
         names=model["names"],
         weights=np.array(model["coef"]),
-        auc=json.loads((published / f"{name}.json").read_text())["models"][f"LR_taylor_lam{L2:g}/joined"]["auc"],
+        auc=figures[f"LR_taylor_lam{L2:g}/joined"]["auc"],
+        auc_exact=figures[f"LR_num_lam{L2:g}/joined"]["auc"],
     )
 
 
 def encode(data: Shared) -> Encoded:
     """The published model's columns, except those with one value only, whose weight is 0."""
-    joined = data.guest.merge(data.host, on="id", suffixes=("", "_h"))
+    joined = data.joined()
     test = joined["id"].isin(data.test_ids).to_numpy()
-    columns = np.column_stack([_column(joined, name, ~test) for name in data.names])
+    columns = np.column_stack([_column(joined, name, joined[~test]) for name in data.names])
     varies = columns[~test].std(axis=0) > 0
     assert np.abs(data.weights[:-1][~varies]).max(initial=0.0) < 1e-9
     guest = np.array([name.split("=")[0] in data.guest.columns for name in data.names])[varies]
@@ -111,18 +143,18 @@ def encode(data: Shared) -> Encoded:
     )
 
 
-def _column(joined: pd.DataFrame, name: str, training: Mask) -> Floats:
-    """float64[N]: a standardised number, or whether a category is the one after the equals sign."""
-    if name in joined:
-        x = joined[name].to_numpy(float)
-        known = x[training][~np.isnan(x[training])]
+def _column(frame: pd.DataFrame, name: str, trained: pd.DataFrame) -> Floats:
+    """float64[N]: a number, standardised as among the people ``trained``, or whether a category is the one after the
+    equals sign.
+    """
+    if name in frame:
+        known = trained[name].dropna().to_numpy(float)
         if not len(known) or known.min() == known.max():
-            return np.zeros(len(x))
-        return np.nan_to_num((x - known.mean()) / known.std())
+            return np.zeros(len(frame))
+        return np.nan_to_num((frame[name].to_numpy(float) - known.mean()) / known.std())
     column, value = name.split("=", 1)
-    return (joined[column].fillna("<NA>").astype(str) == value).to_numpy(float)
+    return (frame[column].fillna("<NA>").astype(str) == value).to_numpy(float)
 
 
-def _table(frame: pd.DataFrame, label: Floats | None = None) -> Table:
-    columns = {name: frame[name].to_numpy(float) for name in frame.columns if name != "id"}
-    return Table(frame["id"].tolist(), columns, label)
+def _table(ids: pd.Series, columns: dict[str, Floats], label: pd.Series | None = None) -> Table:
+    return Table(ids.tolist(), columns, None if label is None else label.to_numpy(float))
