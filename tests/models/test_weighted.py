@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedspark.conf.options import TrainOptions
-from fedspark.errors import ConfigError, CryptoError, Mismatch, TableError
+from fedspark.errors import ConfigError, CryptoError, Mismatch, PolicyRefused, Stopped, TableError
 from fedspark.models.vertical_lr import Trained, train
+from fedspark.models.vertical_lr.weights import Weights
 from tests.federation import Federation
 from tests.models.aligned import STEPS, TRAIN, Floats, People, align, people, pooled_optimum
 from tests.models.clear_engine import without_secrecy
@@ -28,8 +31,8 @@ def play(f: Federation, table: People, **changes: Any) -> dict[str, Trained]:
 
 
 def weighted(table: People, seed: int = 1) -> People:
-    """Weights from nothing to a hundred times as much."""
-    return replace(table, weight=np.random.default_rng(seed).gamma(0.5, 20.0, len(table.label)))
+    """Weights that differ thirtyfold, and of which no single one outweighs many others."""
+    return replace(table, weight=np.random.default_rng(seed).gamma(3.0, 20.0, len(table.label)))
 
 
 def assert_optimum(results: dict[str, Trained], table: People, weight: Floats | None) -> None:
@@ -58,7 +61,7 @@ def test_weighted_rows_end_at_the_weighted_optimum(hosts: int, monkeypatch: pyte
 
 
 def test_encryption_changes_no_bit_of_a_weighted_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = weighted(people(60, WIDTHS[1]))
+    table = weighted(people(80, WIDTHS[1]))
     real = play(federation(), table, max_rounds=2)
     without_secrecy(monkeypatch)
     assert play(federation(), table, max_rounds=2) == real
@@ -100,7 +103,7 @@ def test_equal_weights_are_none_and_share_ciphertexts(monkeypatch: pytest.Monkey
 
 def test_a_weighted_row_has_a_ciphertext_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     without_secrecy(monkeypatch)
-    table = people(60, WIDTHS[1])
+    table = people(80, WIDTHS[1])
     sizes = []
     for each in (table, weighted(table)):
         f = federation()
@@ -137,12 +140,108 @@ def test_a_class_without_weight_is_refused() -> None:
 
 
 def test_a_weight_far_above_the_mean_is_refused() -> None:
-    table = people(60_00, WIDTHS[1])
-    weight = np.full(6000, 1e-9)
-    weight[table.training(TRAIN["validation"]).argmax()] = 1.0
-    weight[len(weight) - 1 - table.training(TRAIN["validation"])[::-1].argmax()] = 1e-3
-    with pytest.raises((CryptoError, TableError), match="4,096 times the mean"):
-        half(federation(), "guest", replace(table, weight=weight))
+    table, two = twelve_thousand()
+    weight = np.full(12_000, 1e-9)
+    weight[two] = 1.0
+    with pytest.raises(CryptoError, match="4,096 times the mean"):
+        half(careless(), "guest", replace(table, weight=weight))
+
+
+def test_balancing_a_class_of_one_in_ten_thousand_is_refused_by_its_name() -> None:
+    table, two = twelve_thousand()
+    label = np.zeros(12_000)
+    label[two[0]] = 1.0
+    words = (
+        r"class_weight: balanced makes a training row with label 1 weigh 4,\d+ times the mean.*: 1 of \d,\d+ training"
+    )
+    with pytest.raises(TableError, match=words) as caught:
+        half(careless(), "guest", replace(table, label=label), class_weight="balanced")
+    assert "class_weight" in caught.value.remedy
+
+
+def twelve_thousand() -> tuple[People, list[int]]:
+    """People, and two of those who train with label 1."""
+    table = people(12_000, WIDTHS[1])
+    training = table.training(TRAIN["validation"])
+    return table, np.flatnonzero(training & (table.label == 1))[:2].tolist()
+
+
+def careless() -> Federation:
+    return Federation(steps=STEPS, policy={"guest": {"min_bin_rows": 1}})
+
+
+# ---- weights that single people out ----------------------------------------------------------------------------------
+
+
+def with_class_weights(table: People, *each: tuple[float, list[float]]) -> People:
+    """Training rows with label 0 and label 1 weigh ``each`` (all others, [the first ones])."""
+    training, weight = table.training(TRAIN["validation"]), np.ones(len(table.label))
+    for label, (others, first) in enumerate(each):
+        rows = np.flatnonzero(training & (table.label == label))
+        weight[rows] = others
+        weight[rows[: len(first)]] = first
+    return replace(table, weight=weight)
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize(("others", "heavy"), [(0.0, [1.0]), (1.0, [1e5]), (1.0, [100.0, 90.0]), (0.0, [1.0] * 4)])
+def test_a_person_who_outweighs_a_class_is_refused(
+    label: int, others: float, heavy: list[float], class_weight: str
+) -> None:
+    even = (1.0, list[float]())
+    table = with_class_weights(people(200, WIDTHS[1]), *([(others, heavy), even][:: 1 - 2 * label]))
+    words = rf"One training row with label {label} has \d+% of the weight of all \d+.*min_bin_rows is 5"
+    with pytest.raises(PolicyRefused, match=words):
+        half(federation(), "guest", table, class_weight=class_weight)
+
+
+def test_as_many_heavy_people_as_the_limit_asks_for_may_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_secrecy(monkeypatch)
+    table = with_class_weights(people(200, WIDTHS[1]), (0.001, [3.3] * 25), (0.001, [1.1] * 25))
+    assert_optimum(play(federation(), table), table, table.weight)
+
+
+def test_people_who_weigh_next_to_nothing_do_not_count_as_training_rows() -> None:
+    table = with_class_weights(people(200, WIDTHS[1]), (0.0, [1.0] * 15), (1e-6, [1.0] * 15))
+    f = Federation(steps=STEPS, policy={"guest": {"min_bin_rows": 5, "min_training_rows": 50}})
+    with pytest.raises(PolicyRefused, match=r"By their weights the 1\d\d people who train count like 30, .*\(50\)"):
+        half(f, "guest", table)
+
+
+def test_a_host_s_columns_are_counted_against_the_rows_that_weigh() -> None:
+    """Thirty rows do not hide their labels from four columns, one hundred and fifty do; only the guest knows."""
+    f = federation()
+    table = with_class_weights(people(200, WIDTHS[1]), (0.0, [1.0] * 15), (0.0, [1.0] * 15))
+    alignments, options = align(f, table), TrainOptions(**TRAIN)
+    roles = {p.name: (lambda run, name=p.name: train(run, alignments.get(name), options)) for p in f.roster}
+    _, errors = f.play_out("train", roles)
+    assert isinstance(errors["guest"], PolicyRefused)
+    assert "host has 4 columns for 1" in errors["guest"].message
+    assert "by their weights count like 30: " in errors["guest"].message
+    assert {type(errors[name]) for name in errors if name != "guest"} <= {Stopped}
+    assert not [
+        name for name in f.objects(f.exchange) if "/train/" in name and name.split("/")[-3].startswith(("u", "d", "g"))
+    ]
+
+
+ANY = st.just(0.0) | st.floats(1e-100, 1e100)
+
+
+@given(st.lists(st.lists(ANY, max_size=6), min_size=1, max_size=5), st.floats(1e-100, 1e100))
+@settings(max_examples=60, deadline=None)
+def test_effective_rows_of_parts_are_those_of_the_whole_in_any_unit(parts: list[list[float]], unit: float) -> None:
+    merged = Weights()
+    for part in parts:
+        merged = merged.merge(Weights.of(np.array(part) * unit))
+    whole = np.array([weight for part in parts for weight in part])
+    assert merged.rows == len(whole)
+    if len(whole) and whole.max() > 0.0:
+        share = whole / whole.max()
+        assert merged.effective in {int(share.sum() ** 2 / (share**2).sum() + slack) for slack in (1e-9, 1e-6, 1e-4)}
+        assert merged.effective <= np.count_nonzero(whole)
+    else:
+        assert merged.effective == 0
 
 
 def half(f: Federation, name: str, table: People, **changes: Any) -> Trained:

@@ -45,8 +45,9 @@ class Design:
 
     ``rows[part]`` training rows lie in ``files``; ``order`` is a digest of who they are and how they are ordered;
     ``penalty`` and the F x F matrix ``inverse`` (of the own Hessian block) cover the columns in order, at the guest
-    with the intercept last; ``sums`` are those of the encoded columns over all rows. ``warnings`` are for people:
-    columns that repeat others, or that tell the classes apart.
+    with the intercept last; ``sums`` are those of the encoded columns over all rows; ``effective`` is how many rows of
+    equal weight they are worth (only the guest knows). ``warnings`` are for people: columns that repeat others, or that
+    tell the classes apart.
     """
 
     files: PartFiles
@@ -57,6 +58,7 @@ class Design:
     penalty: Floats
     inverse: Floats
     sums: tuple[int, ...]
+    effective: int
     weighted: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -101,6 +103,7 @@ def build(run: Run, alignment: Alignment, split: Split, l2: float, balanced: boo
         penalty=_penalty(len(columns), guest, l2),
         inverse=np.array(made["inverse"], dtype=np.float64),
         sums=tuple(made["sums"]),
+        effective=found["effective"],
         weighted=factors is not None,
         warnings=(*found["warnings"], *made["warnings"]),
     )

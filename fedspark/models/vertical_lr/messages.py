@@ -69,17 +69,22 @@ def check_facts(facts: Mapping[str, Facts]) -> int:
     return min(rows)
 
 
-def check_hosts(facts: Mapping[str, Facts], hosts: Iterable[Party]) -> None:
-    """PolicyRefused when a host has so many columns that it could solve its first gradient for the labels."""
+def check_hosts(facts: Mapping[str, Facts], hosts: Iterable[Party], effective: int | None = None) -> None:
+    """PolicyRefused when a host has so many columns that it could solve its first gradient for the labels.
+
+    ``effective``: how many rows of equal weight the rows are worth, where they have weights; the guest's to check.
+    """
     for host in hosts:
         fact = facts[host.name]
-        if not maths.labels_hide(fact.rows, fact.columns):
-            refused = partial(_labels_show, fact.rows)
-            fits = bisect.bisect_left(range(fact.columns), True, key=refused) - 1
+        rows = fact.rows if effective is None else effective
+        if not maths.labels_hide(rows, fact.columns):
+            fits = max(0, bisect.bisect_left(range(fact.columns), True, key=partial(_labels_show, rows)) - 1)
+            counted = "" if rows == fact.rows else f", which by their weights count like {rows:,}"
             raise PolicyRefused(
-                f"{host.name} has {fact.columns} columns for {fact.rows:,} training rows: from the sums that it learns "
-                f"it could compute the label of every person. At most {fits} columns hide them.",
-                remedy=f"Match more people, or let {host.name} choose fewer features.",
+                f"{host.name} has {fact.columns} columns for {fact.rows:,} training rows{counted}: from the sums that "
+                f"it learns it could compute the label of every person. At most {fits} columns hide them.",
+                remedy=f"Match more people{', cap the weight column,' if counted else ','} or let {host.name} choose "
+                f"fewer features.",
             )
 
 

@@ -75,6 +75,8 @@ class Side:
         start, model = earlier_weights(run, options, mine)
         facts = tell_sizes(run, Facts(mine.total, mine.width, mine.order, mine.weighted, model))
         encoding = agree(run, options, facts)
+        if run.role is Role.GUEST:  # nobody else knows what the rows weigh
+            messages.check_hosts(facts, run.roster.hosts, mine.effective)
         check_rows(mine, encoding)
         try:
             public = PublicKey.from_json(run.receive("key", arbiter_of(run)).json(), options.key_bits)

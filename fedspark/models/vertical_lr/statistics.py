@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,10 @@ import pyarrow as pa
 from fedspark.errors import TableError
 from fedspark.models.artifact import FEATURE
 from fedspark.models.split import Rows, Split
-from fedspark.models.vertical_lr import limits, maths
+from fedspark.models.vertical_lr import limits, maths, weights
 from fedspark.models.vertical_lr.encoding import X_MOST
 from fedspark.models.vertical_lr.maths import Floats, Int64s, Moments
+from fedspark.models.vertical_lr.weights import Classes, Weights
 from fedspark.psi.align import PartFiles
 from fedspark.run import Run
 
@@ -60,14 +60,13 @@ class Profile:
     """What the first pass finds in one part.
 
     ``unusable`` counts values per column that are missing or infinite; ``classes`` (at the guest) are the `Moments` of
-    rows with label 0 and 1, ``mass`` the sums of their weights, ``weights`` the least and the greatest weight.
+    rows with label 0 and 1, ``weights`` summarises their weights.
     """
 
     moments: Moments
     unusable: Int64s
     classes: tuple[Moments, Moments]
-    mass: tuple[float, float]
-    weights: tuple[float, float]
+    weights: Classes
     order: str
 
 
@@ -76,21 +75,20 @@ def profile_part(source: Source, part: int) -> Profile:
     file, width = source.aligned.read(part), len(source.features)
     moments, unusable, order = [], np.zeros(width, np.int64), hashlib.sha256()
     classes: tuple[list[Moments], list[Moments]] = ([], [])
-    mass, extremes = [0.0, 0.0], [math.inf, -math.inf]
+    weighing = [Weights(), Weights()]
     for bucket in file:
         rows, x = source.training(bucket)
         unusable += (~np.isfinite(x)).sum(axis=0)
         moments.append(Moments.of(x))
         order.update(b"".join(rows["digest"].to_pylist()))
         if source.label and rows.num_rows:
-            weights, ones = _weights(source, rows), positive(rows)
-            extremes = [min(extremes[0], weights.min()), max(extremes[1], weights.max())]
+            own, ones = _weights(source, rows), positive(rows)
             for value, chosen in enumerate((~ones, ones)):
                 classes[value].append(Moments.of(x[chosen]))
-                mass[value] += float(weights[chosen].sum())
+                weighing[value] = weighing[value].merge(Weights.of(own[chosen]))
     both = maths.merged(classes[0], width), maths.merged(classes[1], width)
     whole = maths.merged(moments, width)
-    return Profile(whole, unusable, both, (mass[0], mass[1]), (extremes[0], extremes[1]), order.hexdigest())
+    return Profile(whole, unusable, both, (weighing[0], weighing[1]), order.hexdigest())
 
 
 def positive(rows: pa.Table) -> npt.NDArray[np.bool_]:
@@ -104,14 +102,14 @@ def positive(rows: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _weights(source: Source, rows: pa.Table) -> Floats:
-    weights = source.weights(rows)
-    wrong = int((~(np.isfinite(weights) & (weights >= 0.0))).sum())
+    own = source.weights(rows)
+    wrong = int((~(np.isfinite(own) & (own >= 0.0))).sum())
     if wrong:
         raise TableError(
             f"The weight of {wrong:,} training rows is missing, infinite or below 0.",
             remedy="Correct the weight column at the source, or do not name one.",
         )
-    return weights
+    return own
 
 
 def statistics(run: Run, source: Source, parts: int, limit: int, balanced: bool) -> dict[str, Any]:
@@ -122,10 +120,13 @@ def statistics(run: Run, source: Source, parts: int, limit: int, balanced: bool)
     limits.check_values(source.features, moments, unusable)
     limits.check_rows(moments.rows, run.party_conf.policy)
     classes = [maths.merged((profile.classes[value] for profile in found), width) for value in (0, 1)]
-    factors, warnings = None, list[str]()
+    factors, effective, warnings = None, moments.rows, list[str]()
     if source.label:
         limits.check_classes(classes[1].rows, moments.rows, limit)
-        factors = _factors(found, moments.rows, balanced)
+        weighing = _merged([profile.weights for profile in found])
+        factors = weights.factors(weighing, balanced)
+        if factors is not None:
+            effective = weights.check(weighing, run.party_conf.policy)
         warnings = limits.separating(source.features, classes[0], classes[1])
     if limit > 1:
         limits.check_outliers(source.features, moments)
@@ -137,25 +138,15 @@ def statistics(run: Run, source: Source, parts: int, limit: int, balanced: bool)
             for name, mean, scale, far in columns
         ],
         "rows": moments.rows,
+        "effective": effective,
         "order": order.hexdigest(),
         "factors": factors,
         "warnings": warnings,
     }
 
 
-def _factors(found: Sequence[Profile], rows: int, balanced: bool) -> list[float] | None:
-    """What the weights of rows with label 0 and 1 are multiplied by, so that their mean is 1 (``balanced``: and both
-    classes weigh the same); None where all rows weigh the same.
-    """
-    low = min(profile.weights[0] for profile in found)
-    high = max(profile.weights[1] for profile in found)
-    mass = [sum(profile.mass[value] for profile in found) for value in (0, 1)]
-    if not all(0.0 < each < math.inf for each in mass):
-        raise TableError(
-            f"All training rows with label {mass.index(min(mass))} weigh nothing, or weights add up to no finite "
-            f"number: {mass[0]:g} for label 0, {mass[1]:g} for label 1.",
-            remedy="Correct the weight column at the source, or do not name one.",
-        )
-    if balanced:
-        return [rows / (2 * each) for each in mass]
-    return None if low == high else [rows / sum(mass)] * 2
+def _merged(found: Sequence[Classes]) -> Classes:
+    both = Weights(), Weights()
+    for each in found:
+        both = both[0].merge(each[0]), both[1].merge(each[1])
+    return both
