@@ -6,6 +6,7 @@ build, 0.025 s to check and map. The files of the last few keys are kept.
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import sha256
 
 import numpy as np
@@ -15,12 +16,14 @@ from fedspark.crypto.private_files import DIGEST_BYTES, kept_file
 from fedspark.crypto.vector.modulus import Blocks, Modulus
 
 _KEPT = 4
+_LAYOUT = 1
+"""Part of the file's name: another number wherever ``Modulus.table`` begins to arrange the same numbers otherwise."""
 
 
 def shared_table(m: Modulus, base: mpz, windows: int) -> Blocks:
     """``m.table(base, windows)``, read-only, from this user's file where one can be kept."""
     shape = windows, 256, m.limbs
-    label = f"{m.n:x} {base:x} {windows} {m.radix} {m.bits} {m.limbs}"
+    label = f"{m.n:x} {base:x} {windows} {m.radix} {m.bits} {m.limbs} layout {_LAYOUT}"
     name = f"nonces-{sha256(label.encode()).hexdigest()[:32]}.table"
     made: list[Blocks] = []
 
@@ -31,10 +34,8 @@ def shared_table(m: Modulus, base: mpz, windows: int) -> Blocks:
     found = kept_file(name, make, keep=("nonces-*.table", _KEPT))
     size = 8 * windows * 256 * m.limbs
     if not isinstance(found, bytes):
-        try:
+        with found, contextlib.suppress(OSError, ValueError):
             mapped = np.memmap(found, np.uint64, "r", DIGEST_BYTES)
             if mapped.nbytes == size:
                 return mapped.reshape(shape)
-        except (OSError, ValueError):
-            pass
     return made[0] if made else m.table(base, windows)
