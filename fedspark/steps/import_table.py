@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 PLAN, RECORD, SLICES = "plan.json", "record.json", "slices"
 _RESTART = "Begin again with --restart, which drops the slices that were read, or give the import another --run NAME."
 _MODERN = (22, 9)
+_NO_STATE = ("server", "rows")
 
 
 def import_table(
@@ -96,6 +97,7 @@ class _Import:
     workspace: Workspace
     progress: Progress
     landing: Landing
+    notes: list[str] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -127,8 +129,7 @@ class _Import:
         total = Sums.zero(len(targets))
         for one in sums:
             total.merge(one)
-        if pending and whole.source.settled is not None:
-            whole.source.settled(total.rows)
+        self._check_unchanged(whole, total.rows)
         stored = self._finish(sums, total)
         record = self._record(whole, total, stored, len(numbers), len(pending), time.monotonic() - started)
         self.workspace.create(RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
@@ -138,6 +139,16 @@ class _Import:
             f"rows/s); rows and checksums of all {len(targets)} columns are equal on both sides"
         )
         return record
+
+    def _check_unchanged(self, whole: Whole, rows: int) -> None:
+        """TableError when what was read, by this attempt or earlier ones, may be of several states of the source."""
+        try:
+            if whole.source.unaltered is not None:
+                whole.source.unaltered()
+            if whole.source.settled is not None:
+                whole.source.settled(rows)
+        except TableError as error:
+            raise TableError(error.message, remedy=" ".join(filter(None, (error.remedy, _RESTART)))) from None
 
     def _targets(self, whole: Whole) -> tuple[Target, ...]:
         """What every column becomes; TableError that lists all that cannot be one."""
@@ -155,6 +166,10 @@ class _Import:
         there = columns_of(self.landing) or {}
         targets = []
         for column, meaning in whole.columns:
+            if column.name in whole.unread:
+                remedy = "Add it to `ignore` of the table."
+                problems.add(f"column {column.name!r} of type {column.type} cannot be read", remedy)
+                continue
             kind = "String" if column.name in self.conf.as_text else target_type(meaning, modern)
             if kind is None:
                 remedy = "Add it to `ignore` of the table, or, if it is nested, to `as_text` of the import."
@@ -201,6 +216,7 @@ class _Import:
             "cut": whole.slices,
             "columns": [[target.name, target.source, target.sql_type] for target in targets],
             "rows": whole.source.rows,
+            "origin": {key: value for key, value in whole.source.origin.items() if key not in _NO_STATE},
             "partitions": parts,
         }
         if plan is None:
@@ -222,10 +238,18 @@ class _Import:
         if sorted(plan["partitions"]) != sorted(parts):
             gone = len(set(plan["partitions"]) - set(parts))
             changes.append(f"{gone} of {len(plan['partitions'])} slices are others (files, their times, or key ranges)")
+        then_known, now_known = plan.get("origin", {}), now["origin"]
+        changed = [key for key, value in now_known.items() if then_known.get(key) != value]
+        if changed and not changes:
+            changes += [f"{key} {then_known.get(key, 'not known')} then, {now_known[key]} now" for key in changed]
         if changes:
             raise TableError(
                 f"{whole.source.where}: it changed since the import was begun: {'; '.join(changes)}.", remedy=_RESTART
             )
+        for key in sorted(then_known.keys() - now_known.keys()):
+            note = f"the source does not say any more what it said when the import was begun: {key} {then_known[key]}"
+            self.notes.append(f"{note}; a change of values since then would not be seen")
+            self.progress.say(self.notes[-1])
         return plan
 
     def _done(self, slices: int) -> set[int]:
@@ -299,7 +323,7 @@ class _Import:
             "rows": {"read": read.rows, "stored": stored.rows},
             "slices": {"all": slices, "read by the last attempt": now},
             "seconds": round(seconds, 3),
-            "notes": list(whole.source.notes),
+            "notes": [*whole.source.notes, *self.notes],
             "columns": [
                 {
                     "column": target.name,

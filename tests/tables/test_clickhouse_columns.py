@@ -58,6 +58,10 @@ def test_hashes_are_those_of_the_server():
         ("date", [datetime.date(2105, 12, 31), datetime.date(2106, 1, 1)], "Date", [datetime.date(2105, 12, 31), None]),
         ("text", ["", None, "ä"], "String", [b"", None, "ä".encode()]),
         ("int64", ["12", "1.5", "x"], "Int64", [12, None, None]),
+        ("int64", ["0x1A", "+7", " -8 ", "1_0", "", None], "Int64", [None, 7, -8, None, None, None]),
+        ("boolean", ["TRUE", "n", "1", "7", "", None], "UInt8", [1, 0, 1, None, None, None]),
+        ("float64", ["0x1A", " 1.5", "1d"], "Float64", [None, 1.5, None]),
+        ("date", ["202401", "2024-01-01 garbage", "2024-02-30"], "Date", [None, None, None]),
     ],
 )
 def test_a_value_is_stored_as_it_is_or_refused(meaning, values, kind, stored):
@@ -75,6 +79,15 @@ def test_dates_before_1970_and_fractions_of_seconds_have_types_on_current_server
     first = datetime.date(1900, 1, 1)
     fit, wrong = fitted(pa.array([first, datetime.date(1899, 12, 31)]), column("date", modern=True))
     assert (fit.to_pylist(), wrong.to_pylist()) == ([first, None], [False, True])
+
+
+def test_times_written_as_text_are_of_their_zone_or_of_utc():
+    texts = ["2024-03-31T02:30:00+02:00", "2024-03-31 02:30:00.5", "2024-03-31T00:00:00Z", "2024-03-31", "202403", None]
+    fit, wrong = fitted(pa.array(texts), column("timestamp", modern=True))
+    day = datetime.datetime(2024, 3, 31)
+    half = day + datetime.timedelta(hours=2, minutes=30, milliseconds=500)
+    assert fit.to_pylist() == [day + datetime.timedelta(minutes=30), half, day, day, None, None]
+    assert wrong.to_pylist() == [False, False, False, False, True, False]
 
 
 def test_a_null_is_refused_where_the_column_has_none():

@@ -38,10 +38,19 @@ class ImportPlace(ClickHousePlace):
 
 class ImportConf(Model):
     """A table to be copied as it is: all its rows, and all its columns but those it ignores, in their own types; those
-    of CSV in the ones that its `types` says, else as text.
+    of CSV in the ones that its `types` says, else as text (decimal, too, is text: it says no number of digits).
+
+    A source that changes while it is copied, or before a copy that was stopped goes on, is refused: by names, sizes and
+    times of files, by numbers of rows of a server. Of values that MySQL changes in place, only the time of the table's
+    last change tells, in whole seconds, which is compared when an import goes on; it is not known any more once the
+    server was restarted. Then, and while slices are read, such a change is not noticed: `slices: 1` reads one moment.
     """
 
-    source: Name = Field(alias="from", description="Name of the table, of any kind, under `tables`.")
+    source: Name = Field(
+        alias="from",
+        description="Name of the table under `tables`, of any kind but clickhouse (whose rows are there already) and "
+        "hiveserver2 (name such a table as kind hive).",
+    )
     to: ImportPlace = Field(description="The table to be made.")
     slices: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None,

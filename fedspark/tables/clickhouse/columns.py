@@ -35,6 +35,7 @@ _PLAIN = {
     "text": "String",
     "bytes": "String",
 }
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")  # as Spark reads them
 _DAY = 86_400_000_000
 _DAYS = {
     "Date": (1, 49_672),  # 1970-01-02 to 2105-12-31: of days before and after, 18.16 shows others
@@ -91,9 +92,12 @@ def target_type(meaning: str, modern: bool) -> str | None:
 def fitted(values: pa.Array, target: Target) -> tuple[pa.Array, pa.Array | None]:
     """The values in the target's Arrow type, and where they cannot be stored as they are, or None if all can.
 
-    Those are null in the first array.
+    Those are null in the first array. Texts of a file that are to be another type count as what they say only where
+    they are written plainly: integers as decimal digits, the boolean words of `types`, days and times in ISO 8601.
     """
     plain = pc.cast(values, pa.timestamp("us")) if pa.types.is_timestamp(values.type) else values
+    if _is_text(values.type) and target.type != "String":
+        plain = _written(values, target)
     try:
         cast = pc.cast(plain, target.arrow)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -203,6 +207,43 @@ def _within(values: pa.Array, target: Target) -> pa.Array:
         number = values.view(pa.int64())
     inside = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, last))
     return pc.if_else(inside, values, pa.scalar(None, values.type))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _written(texts: pa.Array, target: Target) -> pa.Array:
+    """Texts that a cast to the target's type takes for what is written, without those it would take for others.
+
+    Arrow sees an integer in 0x1A. Of all that is text at its source, only booleans become UInt8.
+    """
+    if target.type == "UInt8":
+        word = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
+        known = pa.array([True] * len(_TRUE) + [False] * len(_FALSE))
+        return known.take(pc.index_in(word, pa.array([*_TRUE, *_FALSE], word.type)))
+    trimmed = pc.ascii_trim_whitespace(texts)
+    if pa.types.is_integer(target.arrow):
+        whole = pc.match_substring_regex(trimmed, r"^[+-]?[0-9]+$")
+        return pc.if_else(whole, pc.replace_substring_regex(trimmed, r"^\+", ""), pa.scalar(None, texts.type))
+    if pa.types.is_timestamp(target.arrow):
+        return _times(trimmed)
+    return trimmed
+
+
+def _times(texts: pa.Array) -> pa.Array:
+    """Times in UTC, wherever one says no zone; null of what is none."""
+    zoned = pc.fill_null(pc.match_substring_regex(texts, r"[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"), False)
+    nothing = pa.scalar(None, texts.type)
+    parts = []
+    for part, kind in ((pc.if_else(zoned, nothing, texts), pa.timestamp("us")),
+                       (pc.if_else(zoned, texts, nothing), pa.timestamp("us", "UTC"))):  # fmt: skip
+        try:
+            parts.append(pc.cast(part, kind))
+        except pa.ArrowInvalid:
+            parts.append(_one_by_one(part, kind))
+    plain, in_zones = parts
+    return pc.coalesce(plain, pc.cast(in_zones, pa.timestamp("us")))
 
 
 def _one_by_one(values: pa.Array, wanted: pa.DataType) -> pa.Array:
