@@ -12,7 +12,7 @@ from fedspark.errors import TableError
 from fedspark.tables.problems import listed
 from fedspark.tables.roles import Column, Kind
 from fedspark.tables.source import Source
-from fedspark.tables.values import at
+from fedspark.tables.values import at, has_form
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -62,6 +62,6 @@ def _typed(column: Column, strict: bool) -> Expression:
     """
     if not (column.read_as_text and column.declared and column.kind in _TYPES):
         return at(column)
-    if not strict:
-        return at(column).try_cast(_TYPES[column.kind])
-    return F.when(F.trim(at(column)) != "", at(column)).cast(_TYPES[column.kind])
+    text = F.when(F.trim(at(column)) != "", at(column))
+    text = F.when(~has_form(text, column.kind), F.lit("none")).otherwise(text)  # which is of no type
+    return text.cast(_TYPES[column.kind]) if strict else text.try_cast(_TYPES[column.kind])

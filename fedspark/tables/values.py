@@ -23,8 +23,10 @@ SEPARATOR = "\x1f"
 _ESCAPE = "\\"
 _SPACE = r"[\s\p{IsWhite_Space}]"
 # What Spark takes for a date as well: 202401 for the year, and after a date any text at all.
-_DATE = r"^\s*\d{4}(-\d\d?(-\d\d?)?)?\s*$"
-_TIMESTAMP = r"^\s*\d{4}(-\d\d?(-\d\d?([T ].*)?)?)?\s*$"
+_FORMS = {
+    Kind.DATE: r"^\s*\d{4}(-\d\d?(-\d\d?)?)?\s*$",
+    Kind.TIMESTAMP: r"^\s*\d{4}(-\d\d?(-\d\d?([T ].*)?)?)?\s*$",
+}
 _EXACT = {
     Kind.INTEGER: "bigint",  # a decimal would round fractions
     Kind.BOOLEAN: "boolean",
@@ -107,13 +109,18 @@ def number(raw: Expression, column: Column) -> Expression:
 
 def _date(raw: Expression, column: Column) -> Expression:
     date = raw.try_cast("date")
-    return F.when(raw.rlike(_DATE), date) if column.holds is Kind.TEXT else date
+    return F.when(has_form(raw, Kind.DATE), date) if column.holds is Kind.TEXT else date
+
+
+def has_form(text: Expression, kind: Kind) -> Expression:
+    """Whether a text that Spark casts to a type of that kind is to count as one; null where there is none."""
+    return text.rlike(_FORMS[kind]) if kind in _FORMS else F.lit(True)
 
 
 def _days(raw: Expression, column: Column) -> Expression:
     days = F.unix_micros(raw.try_cast("timestamp")) / F.lit(86_400e6)
     # Spark takes a time of day alone for one of today.
-    return F.when(raw.rlike(_TIMESTAMP), days) if column.holds is Kind.TEXT else days
+    return F.when(has_form(raw, Kind.TIMESTAMP), days) if column.holds is Kind.TEXT else days
 
 
 def _parsed(raw: Expression, column: Column) -> Expression:

@@ -62,3 +62,12 @@ def test_declared_text_that_reads_as_no_number_is_a_fault_and_not_a_row_that_was
     bench.stage(text, **declared, on_bad_row="skip", training=False)
     assert "many" not in str(bench.snapshot())
     bench.stage(TEXT.replace("10", '" "'), **declared, training=False)
+
+
+@pytest.mark.parametrize("text", ["202402", "2024-02-01 or so"])
+def test_declared_text_that_only_spark_takes_for_a_date_is_a_fault_of_the_condition(bench, refused, text):
+    people = f"id,x,on\na,1,2024-01-31\nb,2,{text}\nc,3,2024-02-01\nd,4,\n"
+    declared = {"types": {"on": "date"}, "features": ["x"], "where": "on >= '2024-02-01'"}
+    assert "`where` needs a number, date or truth value, and some text is none" in refused(people, **declared)
+    bench.stage(people, **declared, on_bad_row="skip", training=False)
+    assert bench.snapshot()["key"] == ["c"]
