@@ -125,6 +125,22 @@ def test_parquet_comes_directly_unless_a_partition_column_counts_or_it_is_a_view
     assert not direct(table="v")
 
 
+def test_a_partition_column_has_the_partitions_value_though_its_files_have_a_column_of_that_name(
+    hive: Hive, tmp_path: Path
+) -> None:
+    hive.sql(
+        "DROP TABLE IF EXISTS fed.twice",
+        "CREATE TABLE fed.twice (id STRING, x DOUBLE) PARTITIONED BY (hr INT) STORED AS PARQUET",
+    )
+    for hour in (1, 2):
+        (tmp_path / f"no {hour}").mkdir()
+        pq.write_table(pa.table({"id": [f"p{hour}"], "x": [0.5], "hr": [98]}), tmp_path / f"no {hour}" / "f.parquet")
+        hive.sql(f"ALTER TABLE fed.twice ADD PARTITION (hr = {hour}) LOCATION '{tmp_path}/no {hour}'")
+    found = hive.staged(tmp_path / "store", table=hive.conf(table="twice", features=["x", "hr"]))
+    assert {row["key"]: row["x.hr"] for row in found.to_pylist()} == {"p1": 1.0, "p2": 2.0}
+    hive.sql("DROP TABLE fed.twice")
+
+
 @pytest.mark.parametrize("partitions", [{"dt": "2026-11-30"}, {"hr": 0, "dt": "2026-11-30"}])
 def test_a_partition_without_files_has_no_rows(days: Hive, tmp_path: Path, partitions: dict[str, Any]) -> None:
     assert days.staged(tmp_path, partitions=partitions).num_rows == 0
