@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from fedspark.tables.clickhouse.sql import quoted
 from fedspark.tables.source import explain_task
 from fedspark.tables.staging import stage
 from tests.integration.servers.clickhouse import PASSWORD, ClickHouse
+from tests.integration.servers.mariadb import make_certificate
 from tests.integration.servers.proxy import Proxy
 
 HERE = Path()
@@ -232,6 +234,86 @@ def test_what_cannot_be_read_is_named_with_a_remedy(
     assert words in text
     assert "Stack trace" not in text
     assert "wrong-8731" not in text
+
+
+@pytest.mark.parametrize("patient", ["O'PATIENT-1", "Stack trace PATIENT-1"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "toInt32(id) > 5",
+        "toFloat64(id) > 5",
+        "toDate(id) > '2020-01-01'",
+        "toDateTime(id) > '2020-01-01 00:00:00'",
+        "toUUID(id) = toUUID(id)",
+        "CAST(id AS Enum8('a' = 1)) = 'a'",
+        "throwIf(id != '', 'PATIENT-1') = 0",
+    ],
+)
+def test_a_value_that_a_condition_cannot_use_is_not_shown(clickhouse: ClickHouse, where: str, patient: str) -> None:
+    made(clickhouse, "id String")
+    clickhouse.execute("INSERT INTO t VALUES", [(patient,)])
+    with pytest.raises(TableError) as caught:
+        sliced(conf(clickhouse, where=where))
+    assert "PATIENT" not in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_value_that_the_driver_cannot_send_is_not_shown(clickhouse: ClickHouse) -> None:
+    made(clickhouse, "id UInt8")
+    place = server.Server.of(conf(clickhouse), HERE)
+    with pytest.raises(StoreError, match="Expected UInt8 got") as caught, place.client("Table t") as client:
+        client.execute("INSERT INTO t VALUES", [("PATIENT-1",)], types_check=True)
+    assert "PATIENT" not in str(caught.value)
+
+
+def test_a_server_is_asked_to_prove_who_it_is_where_its_authority_is_named(
+    clickhouse: ClickHouse, people: str, tmp_path: Path
+) -> None:
+    make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "key.pem")
+    between = Proxy(clickhouse.port, context)
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other")
+    try:
+        read = sliced(conf(clickhouse, port=between.port, ca=str(tmp_path / "ca.pem")))
+        (tmp_path / "ca.pem").unlink()  # executors have no such file
+        assert sum(batch.num_rows for batch in read.slice(0)) > 10_000
+        for other in ({"ca": str(tmp_path / "other" / "ca.pem")}, {"secure": True}):
+            with pytest.raises(StoreError, match=r"did not prove who it is.*Name in `ca`"):
+                sliced(conf(clickhouse, port=between.port, **other))
+    finally:
+        between.close()
+
+
+def test_a_certificate_that_is_none_is_named(clickhouse: ClickHouse, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`ca` cannot be read"):
+        sliced(conf(clickhouse, ca=str(tmp_path / "absent.pem")))
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="no certificate in PEM"):
+        sliced(conf(clickhouse, ca=str(tmp_path / "ca.pem")))
+
+
+def test_a_table_that_merges_rows_by_itself_is_told_from_one_that_is_written_to(
+    spark: Any, clickhouse: ClickHouse
+) -> None:
+    made(clickhouse, "id UInt64, x UInt8", "SELECT number, 1 FROM numbers(10)", engine="MergeTree ORDER BY id")
+    assert reader.read(spark, "people", conf(clickhouse), HERE).notes == ()
+    made(clickhouse, "id UInt64, x UInt8", "SELECT number, 1 FROM numbers(10)", engine="ReplacingMergeTree ORDER BY id")
+    clickhouse.execute("INSERT INTO t SELECT number, 2 FROM numbers(10)")
+    clickhouse.execute("DROP TABLE IF EXISTS whole")
+    clickhouse.execute("CREATE VIEW whole AS SELECT id, x FROM t FINAL")
+    try:
+        assert {row["x"] for row in rows_of(conf(clickhouse, table="whole"))} == {2}
+        source = reader.read(spark, "people", conf(clickhouse), HERE)
+        slices = sliced(conf(clickhouse), 1)
+        clickhouse.execute("OPTIMIZE TABLE t FINAL")
+        with pytest.raises(TableError, match=r"a slice of 20 rows has 10 now.*name a view that has FINAL"):
+            list(slices.slice(0))
+    finally:
+        clickhouse.execute("DROP TABLE whole")
+    (note,) = source.notes
+    assert "its engine ReplacingMergeTree puts rows of one key together" in note
 
 
 def test_a_table_that_grows_while_it_is_read_is_refused(spark: Any, clickhouse: ClickHouse, people: str) -> None:

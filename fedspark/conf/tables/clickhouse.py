@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from fedspark.conf.model import Model, Text
 from fedspark.conf.references import SecretReference
 from fedspark.conf.tables.columns import ColumnsConf
 from fedspark.conf.tables.sinks import SinkConf
+
+
+def _file(text: str, info: ValidationInfo) -> str:
+    return str((info.context or {}).get("directory", Path()) / text)
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -19,7 +25,16 @@ class ClickHousePlace(Model):
 
     host: Text = Field(description="Name or address of the server.")
     port: Port = Field(default=9000, description="Port of the native protocol; with TLS mostly 9440.")
-    secure: bool = Field(default=False, description="Whether to use TLS; the server's certificate is checked.")
+    secure: bool = Field(
+        default=False,
+        description="Whether to use TLS, with a certificate of an authority that the system knows. false, and no `ca`: "
+        "rows, and a password, cross the network in clear.",
+    )
+    ca: Annotated[Text, AfterValidator(_file)] | None = Field(
+        default=None,
+        description="File with the certificate of the server's authority (PEM): the connection is then encrypted, with "
+        "or without `secure`, and the server's name checked.",
+    )
     compression: bool = Field(
         default=True, description="Whether rows travel compressed (LZ4); not worth it on one machine."
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,7 @@ _PAUSES = (1.0, 4.0)
 _BLOCK_ROWS = 65_536
 _BLOCK_BYTES = 2_000_000
 _LARGEST = 8
+_MERGING = ("Replacing", "Collapsing", "Summing", "Aggregating")  # engines, by their words
 _ARROW = {"string": pa.string(), "bigint": pa.int64(), "double": pa.float64()}
 
 
@@ -49,12 +50,17 @@ def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path)
     checksum = sum(checksum for _, checksum in slices.totals.values()) % 2**64  # of the ids
     with slices.server.client(slices.where) as client:
         ((version,),) = client.execute("SELECT version()")
+        engine = _engine(client, conf)
     facts: dict[str, str | int] = {"server": f"ClickHouse {version}", "rows": rows, "fingerprint": f"{checksum:016x}"}
     direct = Direct(frame, numbers, lambda _: slices)
     before = {column.name: column.type for column in columns}
     unaltered = partial(_check_columns, slices.server, slices.where, conf, before)
     source = Source(slices.where, "ClickHouse", frame, columns, lost=_is_lost, rows=rows, direct=direct, origin=facts)
-    return replace(source, unaltered=unaltered)
+    note = (
+        f"{slices.where}: its engine {engine} puts rows of one key together at times of its own; those that still wait "
+        "for that are read too: name a view that has FINAL where they must not be."
+    )
+    return replace(source, unaltered=unaltered, notes=(note,) if _merges(engine) else ())
 
 
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
@@ -149,7 +155,10 @@ class Slices:
 
     def _changed(self, rows: int, expected: int) -> FedsparkError:
         how = "the ids of a slice are others" if rows == expected else f"a slice of {expected:,} rows has {rows:,} now"
-        remedy = "Run again when nothing writes to it, or leave its newest rows out by `where`."
+        remedy = (
+            "Run again when nothing writes to it, or leave its newest rows out by `where`. A table whose engine puts "
+            "rows together, as ReplacingMergeTree does, changes by itself: name a view that has FINAL."
+        )
         return TableError(f"{self.where}: it changed while it was read ({how}).", remedy=remedy)
 
 
@@ -159,6 +168,16 @@ def _is_lost(error: BaseException) -> bool:
 
 def _table(conf: ClickHouseTable) -> str:
     return f"{quoted(conf.database)}.{quoted(conf.table)}"
+
+
+def _engine(client: Any, conf: ClickHouseTable) -> str:
+    """The table's engine; empty where the server does not tell."""
+    named = f"database = {literal(conf.database)} AND name = {literal(conf.table)}"
+    return "".join(engine for (engine,) in client.execute(f"SELECT engine FROM system.tables WHERE {named}"))
+
+
+def _merges(engine: str) -> bool:
+    return any(word in engine for word in _MERGING)
 
 
 def _check_columns(server: Server, where: str, conf: ClickHouseTable, before: Mapping[str, str]) -> None:
