@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fedspark.errors import ConfigError, FedsparkError, StoreError, TableError
 from fedspark.exchange.store import StoreRef
 from fedspark.tables.hive import reader, server, slices
 from fedspark.tables.hive.names import literal, quoted
+from fedspark.tables.hive.server import Server
 from fedspark.tables.hive.slices import Slices, plan
 from fedspark.tables.staging import stage
 from tests.integration.servers.hive import HiveServer2, Metastore
@@ -237,6 +239,43 @@ def test_texts_of_a_megabyte_come_in_pages_that_memory_can_hold(
     assert len(pages[0]) == 10
     assert max(map(len, pages[1:])) <= 8
     assert {len(text) for page in pages for text in page.to_pylist()} <= {1_000_001, 1_000_002}
+
+
+def test_a_page_is_at_most_twice_the_one_before(hive: HiveServer2, monkeypatch: pytest.MonkeyPatch) -> None:
+    from TCLIService import TCLIService
+
+    fetch, asked = TCLIService.Client.FetchResults, []
+
+    def noted(self: Any, request: Any) -> Any:
+        asked.append(request.maxRows)
+        return fetch(self, request)
+
+    monkeypatch.setattr(TCLIService.Client, "FetchResults", noted)
+    read = sliced(conf(hive, table="people"), 1)
+    asked.clear()
+    assert sum(batch.num_rows for batch in read.slice(0)) == 20_000
+    assert asked[:4] == [100, 200, 400, 800]
+    assert max(asked) == 10_000
+    assert all(later <= 2 * before for before, later in pairwise(asked))
+
+
+@pytest.mark.parametrize("where", ["CAST(id AS INT) > 5", "id > 5", "to_date(id) > '2020-01-01'"])
+def test_a_value_that_a_condition_cannot_use_is_not_shown(hive: HiveServer2, where: str) -> None:
+    made(hive, "id STRING", "'PATIENT-1'")
+    with pytest.raises(TableError, match="`where` needs a number, date or truth value") as caught:
+        sliced(conf(hive, where=where))
+    assert "PATIENT" not in str(caught.value)
+
+
+def test_a_row_that_a_failed_query_was_busy_with_is_not_shown(hive: HiveServer2) -> None:
+    said = (
+        "Error while processing statement: FAILED: Execution Error, return code 2 from TezTask. Vertex failed: "
+        'HiveException: Hive Runtime Error while processing row {"id":"PATIENT-1","x":{"y":2}} near \'PATIENT-1\''
+    )
+    with Server.of(conf(hive), HERE).session("Table t") as session:
+        error = session._meaning(said)
+    assert "Hive Runtime Error while processing row ***" in str(error)
+    assert "PATIENT" not in str(error)
 
 
 def test_columns_of_many_values_are_refused_by_name(hive: HiveServer2) -> None:

@@ -30,9 +30,11 @@ NO_DATABASE = r"SCHEMA_NOT_FOUND|Database does not exist|\[Error 10072\]|NoSuchD
 
 _DENIED = r"AccessControlException|Permission denied|[Pp]rivilege|not authorized"
 _FAILED = r"return code \d|OutOfMemory|Job aborted|SparkException|TezTask|MapRedTask"
+# Errors about a value of a row, which they show.
+_OF_VALUES = r"CAST_INVALID_INPUT|CANNOT_PARSE|OUT_OF_RANGE|OVERFLOW|(?:NumberFormat|DateTime(?:Parse)?)Exception"
 _SECONDS_TO_CONNECT = 20
 _SECONDS_TO_ANSWER = 300
-_FIRST_PAGE, _LARGEST_PAGE = 100, 50_000
+_FIRST_PAGE, _LARGEST_PAGE = 100, 10_000
 _PAGE_BYTES = 8 << 20
 _RUNNING = (0, 1, 7)  # initialized, running, pending
 _FINISHED = 2
@@ -190,7 +192,10 @@ class Session:
         ]
 
     def pages(self, statement: str) -> Iterator[list[pa.Array]]:
-        """The answer in pages of about 8 MB, a column an array; the server's types, text where Arrow has no such."""
+        """The answer in pages of about 8 MB, a column an array; the server's types, text where Arrow has no such.
+
+        We ask for at most twice the rows of the page before: those that come may be larger than those that came.
+        """
         from TCLIService import ttypes
 
         operation = self._executed(statement)
@@ -206,7 +211,7 @@ class Session:
             if not rows:
                 break
             fitting = _PAGE_BYTES * rows // (sum(array.nbytes for array in page) + 1)
-            most = max(1, min(fitting, 10 * most, _LARGEST_PAGE))
+            most = max(1, min(fitting, 2 * most, _LARGEST_PAGE))
             yield page
         with self._explained():
             self._client.CloseOperation(ttypes.TCloseOperationReq(operation))
@@ -252,11 +257,18 @@ class Session:
 
     def _meaning(self, text: str) -> FedsparkError:
         text = re.split(r"\n\s*at ", text, maxsplit=1)[0]  # its Java has all kinds of words
+        if re.search(_OF_VALUES, text):
+            problem = "`where` needs a number, date or truth value, and the text or number of some row is none"
+            remedy = "Put what is compared with text in quotes, or use try_cast."
+            refused = Refused(f"{self._where}: the server refused the query: {problem}.", remedy=remedy)
+            refused.reason = problem
+            return refused
         reason = _line(text)
         if re.search(_DENIED, text):
             remedy = f"Grant it to user {self._server.user!r}."
             return StoreError(f"{self._where}: the server does not allow it: {reason}.", remedy=remedy)
         if re.search(_FAILED, text):
+            reason = _line(_without_values(text))
             return StoreError(
                 f"{self._where}: the query failed on the server: {reason}.", remedy="See the server's log."
             )
@@ -288,6 +300,11 @@ def _line(text: str) -> str:
     text = re.sub(r"Error (?:running query|operating \w+|while compiling statement): ?", "", text)
     text = re.sub(r"^(\[\w[\w.]*\]) \1", r"\1", text).rstrip(". ")
     return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def _without_values(text: str) -> str:
+    """What a failed query says without what is quoted or in braces: Hive shows the row that it was busy with."""
+    return re.sub(r"\{.*\}|\".*\"|'.*'", "***", text, flags=re.DOTALL)
 
 
 def _certificate(path: str) -> str:
