@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedspark.crypto.paillier import PrivateKey, encrypt
 from fedspark.crypto.randomness import Stream, derive
-from fedspark.crypto.row_slots import needed_bits
+from fedspark.crypto.row_slots import RowSlots, needed_bits
 from fedspark.errors import CryptoError
 from fedspark.models.vertical_lr import encoding
 from fedspark.models.vertical_lr.encoding import WEIGHT_BITS, X_BITS, X_MOST, Encoding, dot, encode_weights, quantise
@@ -44,6 +44,14 @@ def test_every_addend_within_its_limit_fits_the_slots(key_bits: int, rows: int, 
         largest_z = parties * code.limit * 2.0 ** (2 - code.fraction)
         assert rows * (largest_z**2 / 8 + largest_z / 2) * 2.0**code.loss_fraction < 2.0 ** (layout.slot_bits - 42)
     assert Encoding.agree(key_bits, rows, parties).layout.slots >= 8
+
+
+def test_an_encoding_whose_summed_loss_runs_over_its_slot_is_refused() -> None:
+    # |d| < 2^59: with f fraction bits the loss of 2^20 rows has 2 x 59 - f + 20 bits and one more; its slot has 137.
+    layout, limit = RowSlots.fit(2048, 2**20, 60, X_BITS), (2**59 - 1) // 2
+    Encoding(layout, 2, 4, limit, False)
+    with pytest.raises(CryptoError, match=r"summed over 1,048,576 rows has 136 bits .* slot of 137 bits"):
+        Encoding(layout, 2, 3, limit, False)
 
 
 def test_a_million_rows_of_two_parties_are_ten_to_a_ciphertext() -> None:

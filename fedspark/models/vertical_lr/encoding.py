@@ -47,6 +47,16 @@ class Encoding:
     limit: int
     weighted: bool
 
+    def __post_init__(self) -> None:
+        farthest = self.parties * self.limit  # |z|/4
+        loss = self.layout.rows * ((farthest * farthest >> self.fraction) + farthest + 1)  # sum z^2/8 + |z|/2
+        if loss.bit_length() > self.layout.slot_bits - 2:  # with its sign, and one unit for a neighbour's carry
+            raise CryptoError(
+                f"A loss summed over {self.layout.rows:,} rows has {loss.bit_length()} bits and does not fit, with its "
+                f"sign, into a slot of {self.layout.slot_bits} bits.",
+                remedy="Use fewer rows, or a narrower encoding.",
+            )
+
     @classmethod
     def agree(cls, key_bits: int, rows: int, parties: int, weighted: bool = False) -> Encoding:
         """For sums over ``rows`` training rows of ``parties`` parties with data; CryptoError where nothing fits."""
