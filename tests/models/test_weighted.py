@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from fedspark.conf.options import TrainOptions
 from fedspark.errors import ConfigError, CryptoError, Mismatch, PolicyRefused, Stopped, TableError
-from fedspark.models.vertical_lr import Trained, train
+from fedspark.models.split import Split
+from fedspark.models.vertical_lr import Trained, design, train
+from fedspark.models.vertical_lr.encoding import encode_weights
 from fedspark.models.vertical_lr.weights import Weights
 from tests.federation import Federation
-from tests.models.aligned import STEPS, TRAIN, Floats, People, align, people, pooled_optimum
+from tests.models.aligned import SALT, STEPS, TRAIN, Floats, People, align, people, pooled_optimum
 from tests.models.clear_engine import without_secrecy
 
 WIDTHS = {1: {"guest": 3, "host": 4}, 2: {"guest": 2, "host1": 2, "host2": 3}}
@@ -87,6 +89,26 @@ def test_balanced_classes_and_weights_multiply(monkeypatch: pytest.MonkeyPatch) 
     mass = [table.weight[training & (positive == value)].sum() for value in (False, True)]
     results = play(federation(), table, class_weight="balanced")
     assert_optimum(results, table, table.weight / np.where(positive, mass[1], mass[0]))
+
+
+def test_balanced_classes_tell_a_host_how_many_people_have_label_1_as_the_option_says() -> None:
+    table, f, split = people(400, WIDTHS[1]), federation(), Split(SALT, TRAIN["validation"])
+    alignments = align(f, table)
+    guest, host = (
+        design.build(f.run(name, "train"), alignments[name], split, 0.01, balanced=True) for name in ("guest", "host")
+    )
+    own, theirs = ([design.read_design_part(each.files, part) for part in range(each.parts)] for each in (host, guest))
+    x, labels = np.concatenate([part.x for part in own]).astype(object), np.concatenate([part.y for part in theirs])
+    weights = np.concatenate([part.weights for part in theirs if part.weights is not None])
+    gradient, sums, rows = x.T @ (weights * labels), x.sum(axis=0), len(labels)
+
+    def fits(positives: int) -> bool:
+        one, zero = encode_weights(np.array([rows / positives, rows / (rows - positives)]) / 2).tolist()
+        return all((zero * s + g) % (one + zero) == 0 for s, g in zip(sums, gradient, strict=True))
+
+    found = [positives for positives in range(1, rows) if fits(positives)]
+    assert found == [int((labels == 1).sum())]
+    assert "tells every host how many people have label 1" in str(TrainOptions.model_fields["class_weight"].description)
 
 
 def test_equal_weights_are_none_and_share_ciphertexts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,9 @@ class TrainOptions(Model):
     )
     class_weight: Literal["none", "balanced"] = Field(
         default="none",
-        description="balanced: both classes weigh the same in all. As with a weight column, every row then has a "
-        "ciphertext of its own: a round takes five times as long and sends ten times as much.",
+        description="balanced: both classes weigh the same in all. It tells every host how many people have label 1. "
+        "As with a weight column, every row then has a ciphertext of its own: a round takes five times as long and "
+        "sends ten times as much.",
     )
     warm_start: WarmStart | None = Field(default=None, description="Earlier model to start from; without it, zeros.")
     key_bits: KeyBits = Field(default=2048, description="Size of the arbiter's Paillier key in bits.")

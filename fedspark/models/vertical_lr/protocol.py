@@ -32,9 +32,14 @@ Semi-honest parties that do not collude learn, besides their own weights:
                      rows: of the slots of a sum the arbiter returns the one that holds the gradient.
     host             hence X'y, from its first gradient. Nothing tells it a single label as long as rows are many times
                      its columns (`maths.labels_hide`), no column and no class is rare, and no person outweighs all
-                     others in a column (`design` refuses those) or in a combination of columns, which nobody checks:
-                     two columns that differ for one person alone show that person's label. So do two trainings, one
-                     with and one without that person. With weights: X' diag(weights) y, and that there are weights.
+                     others in a column or a combination of columns (`design` refuses those, though not near-copies of
+                     columns that differ for a few people). Two trainings, one with and one without a person, show that
+                     person's label. With weights: that there are some, and X' diag(weights) y, exactly. Weights of few
+                     different values can be told from that. So class_weight: balanced, which makes two integers of the
+                     class sizes, tells the number of people with label 1, from one gradient and by trying all numbers;
+                     two trainings on the same rows, with and without weights, would tell it even if weights were
+                     rounded at random. `weights` refuses weights by which single people stand out, but the checks of a
+                     host's columns are the host's and count every row alike.
     guest            J, its decrease, and the squared length of each update; as it knows its own addends, with one host
                      that host's: the length of its update, so the size of its weight if it has one column only
     arbiter          numbers of rows and columns, whether rows have weights, the loss at each trial point (one host, no
