@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,13 +155,90 @@ def test_nothing_is_seen_before_the_end_and_half_a_write_is_never_shown(
     assert hive.rows() == ROWS
     sink.write_part(PARTS[0], 1)  # an attempt that is late
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_empty", interrupted)
+        patch.setattr(writer, "empty", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sink.finish([2, 2])
     sink.finish([2, 2])
     sink.clear()
     assert hive.files() == list(hive.location().rglob("*.parquet"))
     assert [row[0] for row in hive.rows()] == ["a", "a", "ü'\"\n", "ü'\"\n"]
+
+
+@pytest.mark.parametrize("by", ["the table", "a new partition"])
+@pytest.mark.parametrize("moment", ["_write", "_is_done"])
+def test_two_processes_that_finish_at_the_same_time_leave_every_row_once(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch, moment: str, by: str
+) -> None:
+    hive.written(hive.sink("old", "tuesday" if by == "a new partition" else "monday", if_exists="append"), PARTS[2:])
+    if by == "the table":
+        hive.session.sql("DROP TABLE fed.scores")
+        hive.written(hive.sink("old"), PARTS[2:])
+    sink = hive.sink("new", if_exists="replace" if by == "the table" else "append")
+    sink.begin()
+    counts = [sink.write_part(rows, part) for part, rows in enumerate(PARTS)]
+    first, written, others = getattr(writer, moment), [], []
+    write = writer._write
+
+    def meanwhile(*arguments: Any) -> Any:
+        """As soon as the first has files, and looked whether somebody was faster, the other does all there is to do."""
+        result = first(*arguments)
+        if moment == "_write":
+            written.append(True)
+        if written and not others:
+            others.append(True)
+            sink.finish(counts)
+        return result
+
+    def noted(*arguments: Any) -> None:
+        write(*arguments)
+        written.append(True)
+
+    with monkeypatch.context() as patch:
+        if moment != "_write":
+            patch.setattr(writer, "_write", noted)
+        patch.setattr(writer, moment, meanwhile)
+        sink.finish(counts)
+    assert others
+    rest = [("c", None, -1e300)] if by == "a new partition" else []
+    assert hive.rows() == sorted([*ROWS, *rest], key=lambda row: row[0])
+    sink.finish(counts)
+    assert hive.rows() == sorted([*ROWS, *rest], key=lambda row: row[0])
+    sink.clear()
+    assert len({path.parent for path in hive.files()}) == (2 if rest else 1)
+
+
+@pytest.mark.parametrize("if_exists", ["refuse", "append"])
+def test_a_write_whose_files_are_gone_is_written_again(hive: Hive, if_exists: str) -> None:
+    sink = hive.sink(if_exists=if_exists)
+    sink.begin()
+    counts = [sink.write_part(rows, part) for part, rows in enumerate(PARTS)]
+    for _ in range(2):
+        sink.begin()
+        sink.finish(counts)
+        assert hive.rows() == ROWS
+        for folder in {path.parent for path in hive.files()}:
+            shutil.rmtree(folder)
+    sink.finish(counts)
+    sink.clear()
+    assert hive.rows() == ROWS
+
+
+def test_a_directory_that_is_not_ours_keeps_its_files_whatever_it_is_called(hive: Hive, tmp_path: Path) -> None:
+    place = tmp_path / "lake" / "fedspark-export"
+    place.mkdir(parents=True)
+    (place / "notes.txt").write_text("foreign")
+    hive.session.sql(
+        f"CREATE EXTERNAL TABLE fed.scores (id STRING, `größe` BIGINT, score DOUBLE) STORED AS PARQUET "
+        f"LOCATION '{place.as_uri()}'"
+    )
+    hive.session.sql("INSERT INTO fed.scores SELECT 'old', 1, 1D")
+    before = {path for path in place.iterdir() if not path.name.startswith(".")}
+    for content in ("one", "two"):
+        hive.written(hive.sink(content, if_exists="replace"))
+        assert hive.rows() == ROWS
+        assert hive.location().parent == place
+        assert {path for path in place.iterdir() if not path.name.startswith(".")} == {*before, hive.location()}
+    assert [path.name for path in place.parent.iterdir()] == ["fedspark-export"]
 
 
 def interrupted(*_: Any, **__: Any) -> None:

@@ -3,7 +3,7 @@
 Tasks lay parts into the party's workspace. `finish` lets Spark write them as files of the table, into a directory that
 no table and no partition has, and then names that directory as the place of the table or the partition: one statement
 for the metastore, with which all rows are there, and those that they replace are not. The directory's name says which
-write it is of, so that finishing again does nothing.
+write it is of: finishing again does nothing. Processes that finish at a time all show what the first of them wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,7 @@ from fedspark.conf.tables.sinks import RUN
 from fedspark.errors import ConfigError, StoreError, TableError
 from fedspark.exchange.store import Missing, StoreRef
 from fedspark.tables.hive.names import full_name, literal, quoted, spec
+from fedspark.tables.hive.places import empty, exists, folder, forget, own_name
 from fedspark.tables.problems import listed
 from fedspark.tables.source import telling_driver
 
@@ -154,28 +155,62 @@ def finish(writing: Writing, rows: Sequence[int]) -> None:
 
 def _replace(session: SparkSession, writing: Writing, rows: Sequence[int]) -> None:
     table = _made(session, writing)
-    old = _partition(session, writing) if writing.partition else table
-    fresh = f"{_folder(writing, table)}/{_name(writing)}{secrets.token_hex(4)}"
-    _write(session, writing, rows, fresh)
+    fresh = _noted(session, writing)
+    if fresh is None:
+        attempt = f"{folder(table.location, writing.partition)}/{own_name(writing.tag, secrets.token_hex(4))}"
+        _write(session, writing, rows, attempt)
+        fresh = _agreed(session, writing, attempt)
+    _show(session, writing, fresh)
+
+
+def _noted(session: SparkSession, writing: Writing) -> str | None:
+    """The directory with all rows that an attempt at this write, or another process, agreed on; None if it is gone."""
+    try:
+        fresh = writing.place().ref.open().read(_note(writing, "written")).decode()
+    except Missing:
+        return None
+    return fresh if exists(session, fresh) else None
+
+
+def _agreed(session: SparkSession, writing: Writing, attempt: str) -> str:
+    """Of the directories of several processes the one that all of them show: that of the first."""
+    store, name = writing.place().ref.open(), _note(writing, "written")
+    if store.create(name, attempt.encode()):
+        return attempt
+    fresh = _noted(session, writing)
+    if fresh is None:  # somebody deleted it
+        store.replace(name, attempt.encode())
+    return fresh or attempt
+
+
+def _show(session: SparkSession, writing: Writing, fresh: str) -> None:
+    """Name the directory as the place of the table or the partition, unless another process has."""
+    if _is_done(session, writing):
+        return
+    old = _now(session, writing)
+    table = _table(session, writing)
+    assert table is not None
     if old is not None:
         note = json.dumps([old.location, table.managed])
-        writing.place().ref.open().replace(_note(writing), note.encode())
+        writing.place().ref.open().replace(_note(writing, "replaced"), note.encode())
     place = f"PARTITION {spec(writing.partition)} " if writing.partition else ""
-    verb = "ADD" if old is None else ""
-    how = "LOCATION" if old is None else "SET LOCATION"
-    session.sql(f"ALTER TABLE {writing.table} {verb} {place}{how} {literal(fresh)}")
+    change = f"ADD IF NOT EXISTS {place}LOCATION" if old is None else f"{place}SET LOCATION"
+    session.sql(f"ALTER TABLE {writing.table} {change} {literal(fresh)}")
+    if old is None and not _is_done(session, writing):
+        problem = f"{writing.where}: another program made the partition {dict(writing.partition)} meanwhile."
+        raise StoreError(problem, remedy="Run the same command again: it looks whether that may be replaced.")
 
 
 def _tidy(session: SparkSession, writing: Writing) -> None:
     """Delete the files that gave way, and what attempts left that did not come to their end."""
-    place = writing.place()
+    table, now = _table(session, writing), _now(session, writing)
+    if table is None or now is None:
+        return
     with contextlib.suppress(Missing):
-        location, managed = json.loads(place.ref.open().read(_note(writing)))
-        _empty(session, location, managed=managed)
-    table = _table(session, writing)
-    now = _partition(session, writing) if writing.partition else table
-    if table is not None and now is not None:
-        _forget(session, _folder(writing, table), _name(writing), now.location)
+        location, managed = json.loads(writing.place().ref.open().read(_note(writing, "replaced")))
+        if location != now.location:
+            empty(session, location, managed=managed)
+    forget(session, folder(table.location, writing.partition), writing.tag, now.location)
 
 
 def clear(writing: Writing) -> None:
@@ -211,8 +246,8 @@ class _Parts:
         yield from table.rename_columns(list(self.columns)).to_batches()
 
 
-def _write(session: SparkSession, writing: Writing, rows: Sequence[int], folder: str) -> None:
-    """The parts as Parquet files in ``folder``, by Spark's tasks."""
+def _write(session: SparkSession, writing: Writing, rows: Sequence[int], directory: str) -> None:
+    """The parts as Parquet files in one directory, by Spark's tasks."""
     from fedspark.tables.source import SPARK_ERRORS, explain_task
 
     place, count = writing.place(), len(rows)
@@ -222,7 +257,7 @@ def _write(session: SparkSession, writing: Writing, rows: Sequence[int], folder:
     declared = ", ".join(f"{quoted(name)} {type_name}" for name, type_name in writing.columns)
     frame = session.range(0, count, 1, slices).mapInArrow(parts, declared)
     try:
-        frame.write.mode("overwrite").parquet(folder)
+        frame.write.mode("overwrite").parquet(directory)
     except SPARK_ERRORS as error:
         raise explain_task(error, writing.where, "Hive") from None
 
@@ -231,6 +266,9 @@ def _fit(session: SparkSession, writing: Writing, *, types_of_ids: bool = True) 
     """TableError when the rows must not go to the table, or it has not the columns."""
     there = _table(session, writing)
     if there is None:
+        return
+    now = _now(session, writing)
+    if _is_own(writing, now) and not _is_done(session, writing):  # it did fit; Spark stumbles over files that are gone
         return
     columns = session.catalog.listColumns(writing.table)
     partitioned = sorted(column.name.lower() for column in columns if column.isPartition)
@@ -271,12 +309,25 @@ def _made(session: SparkSession, writing: Writing) -> _Existing:
 
 
 def _is_done(session: SparkSession, writing: Writing) -> bool:
-    there = _partition(session, writing) if writing.partition else _table(session, writing)
-    return there is not None and there.location.rstrip("/").rpartition("/")[2].startswith(_name(writing))
+    there = _now(session, writing)
+    return _is_own(writing, there) and there is not None and exists(session, there.location)
+
+
+def _is_own(writing: Writing, there: _Existing | None) -> bool:
+    """Whether what is there was put there by this write, if its files are still there or not."""
+    last = "" if there is None else there.location.rstrip("/").rpartition("/")[2]
+    return last.startswith(own_name(writing.tag))
+
+
+def _now(session: SparkSession, writing: Writing) -> _Existing | None:
+    """What the write is to take the place of, or has: the partition or the table."""
+    return _partition(session, writing) if writing.partition else _table(session, writing)
 
 
 def _table(session: SparkSession, writing: Writing) -> _Existing | None:
     """What is there under the table's name; TableError where that is no table of Parquet files."""
+    from pyspark.errors import AnalysisException
+
     conf = writing.conf
     databases = [row[0] for row in session.sql("SHOW DATABASES").collect()]
     if conf.database.lower() not in databases:
@@ -284,7 +335,8 @@ def _table(session: SparkSession, writing: Writing) -> _Existing | None:
         raise TableError(f"{writing.where}: there is no database {conf.database!r}.", remedy=remedy)
     if not session.catalog.tableExists(writing.table):
         return None
-    session.catalog.refreshTable(writing.table)
+    with contextlib.suppress(AnalysisException):  # of files that are gone
+        session.catalog.refreshTable(writing.table)
     found = _described(session, f"DESCRIBE FORMATTED {writing.table}", "# Detailed Table Information")
     if found.get("Type", "") not in ("MANAGED", "EXTERNAL"):
         raise TableError(
@@ -343,55 +395,6 @@ def _part(place: Scratch, part: int) -> str:
     return f"{place.folder}/part-{part:05d}.parquet"
 
 
-def _name(writing: Writing) -> str:
-    """How names of directories of this write begin."""
-    return f"fedspark-{writing.tag}-"
-
-
-def _root(location: str) -> str:
-    """Where directories of writes to a table lie: where the table does, unless that is such a directory."""
-    parent, _, last = location.rstrip("/").rpartition("/")
-    return parent if last.startswith("fedspark-") else location.rstrip("/")
-
-
-def _folder(writing: Writing, table: _Existing) -> str:
-    """Where the directories of writes to the table or the partition lie."""
-    return "/".join([_root(table.location), *(_escaped(name, value) for name, value in writing.partition)])
-
-
-def _note(writing: Writing) -> str:
-    """Where it is noted which files give way, until they are deleted."""
-    return f"{writing.place().folder}/replaced.json"
-
-
-def _escaped(name: str, value: str) -> str:
-    """``dt=2026-11-20``, without characters that mean something in a path."""
-    return "=".join(re.sub(r"[^\w.-]", lambda found: f"%{ord(found[0]):02X}", text) for text in (name, value))
-
-
-def _empty(session: SparkSession, location: str, *, managed: bool) -> None:
-    """Delete the files that lay in a place before, if they are ours or Hive's own."""
-    path, files = _file(session, location)
-    if path.getName().startswith("fedspark-"):
-        files.delete(path, True)
-    elif managed:
-        for status in files.listStatus(path) if files.exists(path) else ():
-            name = status.getPath().getName()
-            if not name.startswith("fedspark-") and not (status.isDirectory() and "=" in name):
-                files.delete(status.getPath(), True)
-
-
-def _forget(session: SparkSession, folder: str, prefix: str, kept: str) -> None:
-    """Delete directories that attempts left which did not come to their end."""
-    path, files = _file(session, folder)
-    for status in files.listStatus(path) if files.exists(path) else ():
-        name = status.getPath().getName()
-        if name.startswith(prefix) and not kept.endswith(f"/{name}"):
-            files.delete(status.getPath(), True)
-
-
-def _file(session: SparkSession, location: str) -> tuple[Any, Any]:
-    java: Any = session._jvm
-    path = java.org.apache.hadoop.fs.Path(location)
-    own: Any = session._jsparkSession
-    return path, path.getFileSystem(own.sessionState().newHadoopConf())
+def _note(writing: Writing, what: str) -> str:
+    """Where it is noted which directory is ``written``, or which files are ``replaced`` and to be deleted."""
+    return f"{writing.place().folder}/{what}.json"
