@@ -197,7 +197,8 @@ def check(files: tuple[str, ...]) -> None:
                 check_together(party, pipeline)
             except FedsparkError as error:
                 problems.append(error)
-            problems += together.table_problems(party, pipeline)
+            for found in together.table_problems(party, pipeline):
+                (notes if isinstance(found, str) else problems).append(found)  # type: ignore[arg-type]
             problems += together.sink_problems(party, pipeline)
             notes += together.missing_models(party, pipeline)
     notes += [note for party in parties if pipelines for note in together.unused_scores(party, pipelines)]

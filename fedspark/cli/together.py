@@ -7,14 +7,13 @@ from itertools import permutations
 
 from fedspark.conf import LoadOptions, PartyConf, PipelineConf, PredictOptions, TrainOptions
 from fedspark.conf.secrets import resolve
-from fedspark.conf.tables import FileTable
 from fedspark.conf.urls import local_path
 from fedspark.crypto.identity import parse_private, public_bytes
-from fedspark.errors import ConfigError, FedsparkError, TableError
+from fedspark.errors import ConfigError, FedsparkError
 from fedspark.exchange.store import StoreRef
 from fedspark.party import Role, identity_text
 from fedspark.run.workspace import Workspace
-from fedspark.tables.look import look_at
+from fedspark.tables.look_server import look_anywhere
 from fedspark.tables.problems import listed, nearest
 from fedspark.tables.sinks import Sink
 
@@ -45,22 +44,24 @@ def different_exchanges(parties: Sequence[PartyConf]) -> Iterator[str]:
             )
 
 
-def table_problems(party: PartyConf, pipeline: PipelineConf) -> Iterator[FedsparkError]:
-    """What a first look at the tables shows that the pipeline loads at this party."""
+def table_problems(party: PartyConf, pipeline: PipelineConf) -> Iterator[FedsparkError | str]:
+    """What a first look at the tables shows that the pipeline loads at this party; a sentence for one not looked at."""
     me = next((member for member in pipeline.roster() if member.name == party.party), None)
     if me is None or me.role is Role.ARBITER:
         return
     trained = {step.table for step in pipeline.steps if isinstance(step, TrainOptions)}
     loaded = [name for step in pipeline.steps if isinstance(step, LoadOptions) for name in step.tables]
     for name in dict.fromkeys(loaded):
-        table = party.tables.get(name)
-        if not isinstance(table, FileTable):  # what lies on a server is looked at when it is loaded
+        if (table := party.tables.get(name)) is None:
             continue
         needs_label = me.role is Role.GUEST and name in trained
         try:
-            look_at(name, table, id_type=pipeline.ids.type, needs_label=needs_label)
-        except TableError as error:
-            yield TableError(f"{party.path}: {error.message}", remedy=error.remedy)
+            passed = look_anywhere(name, table, party.directory, id_type=pipeline.ids.type, needs_label=needs_label)
+        except FedsparkError as error:
+            yield type(error)(f"{party.path}: {error.message}", remedy=error.remedy)
+        else:
+            if passed:
+                yield f"{party.path}: table {name!r} was not looked at: {passed}"
 
 
 def missing_models(party: PartyConf, pipeline: PipelineConf) -> Iterator[str]:

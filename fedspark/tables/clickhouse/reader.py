@@ -63,6 +63,13 @@ def read(spark: SparkSession, name: str, conf: ClickHouseTable, directory: Path)
     return replace(source, unaltered=unaltered, notes=(note,) if _merges(engine) else ())
 
 
+def look(name: str, conf: ClickHouseTable, directory: Path) -> tuple[str, tuple[Column, ...]]:
+    """How messages about the table begin, and its columns, without Spark; errors as those of `read`."""
+    server = Server.of(conf, directory)
+    where = _where(name, conf, server)
+    return where, _columns(server, where, conf)
+
+
 def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
     """All columns of the table, and the slices in which those are read that can have a role.
 
@@ -70,7 +77,7 @@ def plan(name: str, conf: ClickHouseTable, directory: Path, parallel: int) -> tu
     table cannot be read or lacks a column that the party file names.
     """
     server = Server.of(conf, directory)
-    where = f"Table {name!r} ({conf.database}.{conf.table} at {server.address})"
+    where = _where(name, conf, server)
     columns = _columns(server, where, conf)
     roles = resolve_roles(where, columns, conf, id_type="string", needs_features=False)
     ids = {column: id_of(column) for column in roles.ids}
@@ -160,6 +167,10 @@ class Slices:
             "rows together, as ReplacingMergeTree does, changes by itself: name a view that has FINAL."
         )
         return TableError(f"{self.where}: it changed while it was read ({how}).", remedy=remedy)
+
+
+def _where(name: str, conf: ClickHouseTable, server: Server) -> str:
+    return f"Table {name!r} ({conf.database}.{conf.table} at {server.address})"
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -119,6 +119,16 @@ class Slices:
         return pa.RecordBatch.from_arrays(arrays, names=[field for field, _ in self.fields])
 
 
+def look(name: str, conf: HiveServer2Table, directory: Path) -> tuple[str, tuple[Column, ...]]:
+    """How messages about the table begin, and its columns, without Spark; errors as those of `read`."""
+    server = Server.of(conf, directory)
+    where = _where(name, conf, server)
+    with server.session(where) as session:
+        described, partitioned = _described(session, where, conf)
+        _check_partitions(session, where, conf, partitioned)
+    return where, _columns(described, partitioned, conf)
+
+
 def plan(name: str, conf: HiveServer2Table, directory: Path, parallel: int) -> tuple[tuple[Column, ...], Slices]:
     """All columns of the table, and the slices in which those are read that can have a role: ``parallel`` of them at
     most, unless the party file says how many.
@@ -126,14 +136,11 @@ def plan(name: str, conf: HiveServer2Table, directory: Path, parallel: int) -> t
     TableError, StoreError or ConfigError when the table cannot be read or lacks what the party file names.
     """
     server = Server.of(conf, directory)
-    where = f"Table {name!r} ({conf.database}.{conf.table} at {server.address})"
+    where = _where(name, conf, server)
     table = full_name(conf.database, conf.table)
     with server.session(where) as session:
         described, partitioned = _described(session, where, conf)
-        columns = tuple(
-            Column(position, column, type_name, role_kind(column, sql.kind_of(type_name), conf, partitioned))
-            for position, (column, type_name) in enumerate(described)
-        )
+        columns = _columns(described, partitioned, conf)
         roles = resolve_roles(where, columns, conf, id_type="string", needs_features=False)
         fields = {column.position: sql.value_of(column, as_id=False) for column in roles.measured}
         if roles.label is not None:
@@ -143,6 +150,19 @@ def plan(name: str, conf: HiveServer2Table, directory: Path, parallel: int) -> t
         queries = _queries(session, conf, dict(described), partitioned, conf.slices or parallel)
     named = tuple((f"c{position}", fields[position]) for position in sorted(fields))
     return columns, Slices(server, where, table, named, queries)
+
+
+def _where(name: str, conf: HiveServer2Table, server: Server) -> str:
+    return f"Table {name!r} ({conf.database}.{conf.table} at {server.address})"
+
+
+def _columns(
+    described: Sequence[tuple[str, str]], partitioned: Sequence[str], conf: HiveServer2Table
+) -> tuple[Column, ...]:
+    return tuple(
+        Column(position, column, type_name, role_kind(column, sql.kind_of(type_name), conf, partitioned))
+        for position, (column, type_name) in enumerate(described)
+    )
 
 
 def _check_columns(slices: Slices, conf: HiveServer2Table, before: Sequence[Column]) -> None:

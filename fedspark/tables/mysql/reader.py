@@ -9,7 +9,7 @@ URL is therefore made here, and the answer to a known question looked at before 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -77,7 +77,7 @@ def read(
 
     ``reading_of`` says how a column is selected, what it can be used for, and whether it comes as text.
     """
-    where = f"Table {name!r} ({conf.host}:{conf.port}, {conf.database}.{conf.table})"
+    where = _where(name, conf)
     server = Server(where, conf, directory)
     with server:
         found = server.columns()
@@ -87,7 +87,7 @@ def read(
     wanted = conf.slices or slices_for(count, spark.sparkContext.defaultParallelism)
     slicing = _ranges(by, low, high, wanted) if by else _hashes(conf, found, wanted)
     readings = [reading_of(column) for column in found]
-    columns = tuple(_column(*both) for both in zip(range(len(found)), found, readings, strict=True))
+    columns = _columns(found, readings)
     _find_driver(spark, where, conf)
     with reading(where, KIND):
         _check_quoting(spark, where, conf, directory)
@@ -98,11 +98,28 @@ def read(
     return replace(source, unaltered=unaltered)
 
 
+def look(name: str, conf: MysqlTable, directory: Path) -> tuple[str, tuple[Column, ...]]:
+    """How messages about the table begin, and its columns, without Spark; errors as those of `read`."""
+    where = _where(name, conf)
+    with Server(where, conf, directory) as server:
+        found = server.columns()
+    _slice_column(where, conf, found)
+    return where, _columns(found, [column.reading() for column in found])
+
+
 def slices_for(rows: int, parallelism: int) -> int:
     """How many slices so many rows are worth."""
     if rows <= _ONE_SLICE:
         return 1
     return min(_MOST_SLICES, max(parallelism, -(-rows // _SLICE_ROWS)))
+
+
+def _where(name: str, conf: MysqlTable) -> str:
+    return f"Table {name!r} ({conf.host}:{conf.port}, {conf.database}.{conf.table})"
+
+
+def _columns(found: Sequence[ServerColumn], readings: Sequence[Reading | None]) -> tuple[Column, ...]:
+    return tuple(_column(*both) for both in zip(range(len(found)), found, readings, strict=True))
 
 
 def _column(position: int, column: ServerColumn, reading: Reading | None) -> Column:
