@@ -103,6 +103,8 @@ def imported(record: dict[str, Any]) -> None:
             *(checksum[side] for side in ("read", "stored")),
         )
     _console().print(table)
+    if record.get("left out"):
+        print(f"left out, as the party file ignores them: {', '.join(record['left out'])}")
     print(f"from {record['from']}")
     print(f"to   {record['to']}")
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 PLAN, RECORD, SLICES = "plan.json", "record.json", "slices"
 _RESTART = "Begin again with --restart, which drops the slices that were read, or give the import another --run NAME."
+_NEXT = "The next one needs a name of its own, as --run 2026-12, or begin again with --restart."
 _MODERN = (22, 9)
 _NO_STATE = ("server", "rows")
 
@@ -78,7 +79,11 @@ def import_table(
     if workspace.exists(RECORD):
         record: dict[str, Any] = workspace.read_json(RECORD)
         clear(replace(landing, tag=record["tag"]))  # again, should the process have died in between
-        progress.say(f"run {label} is finished; the next one needs another name: --run NAME, or --restart")
+        if workspace.read_json(PLAN)["conf"] != _settings(party, party.imports[name]):
+            raise ConfigError(
+                f"Run {label} of import {name} is finished, with another table or target in {party.path}.", remedy=_NEXT
+            )
+        progress.say(f"nothing was copied: run {label} was finished at {record['finished']}. {_NEXT}")
         return record
     if workspace.exists(PLAN):
         landing = replace(landing, tag=workspace.read_json(PLAN)["tag"])
@@ -209,10 +214,8 @@ class _Import:
         self, plan: dict[str, Any] | None, whole: Whole, targets: tuple[Target, ...], parts: list[str]
     ) -> dict[str, Any]:
         """The plan that is kept, which must be the one of now."""
-        table = self.party.table(self.conf.source)
-        conf = _digest(json.dumps([table.model_dump(mode="json"), self.conf.model_dump(mode="json")], sort_keys=True))
         now: dict[str, Any] = {
-            "conf": conf,
+            "conf": _settings(self.party, self.conf),
             "cut": whole.slices,
             "columns": [[target.name, target.source, target.sql_type] for target in targets],
             "rows": whole.source.rows,
@@ -324,6 +327,7 @@ class _Import:
             "slices": {"all": slices, "read by the last attempt": now},
             "seconds": round(seconds, 3),
             "notes": [*whole.source.notes, *self.notes],
+            "left out": list(self.party.table(self.conf.source).ignore),
             "columns": [
                 {
                     "column": target.name,
@@ -339,6 +343,12 @@ class _Import:
                 "stored": [f"{group:016x}" for group in stored.groups],
             },
         }
+
+
+def _settings(party: OwnConf, conf: ImportConf) -> str:
+    """A digest of what the party file says of an import and its source."""
+    table = party.table(conf.source)
+    return _digest(json.dumps([table.model_dump(mode="json"), conf.model_dump(mode="json")], sort_keys=True))
 
 
 def _chosen(party: OwnConf, name: str | None) -> str:

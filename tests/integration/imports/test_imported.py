@@ -209,7 +209,19 @@ def test_the_command_shows_both_sides_and_says_when_there_is_nothing_to_do(
     main(["import", "--party", str(file), "--json"])
     again = capsys.readouterr()
     assert json.loads(again.out)["rows"] == {"read": 200, "stored": 200}
-    assert "is finished; the next one needs another name" in again.err
+    assert "nothing was copied: run 1 was finished at" in again.err
+    assert "--run" in again.err
+
+
+def test_a_finished_import_does_not_pass_for_one_of_other_settings(bench: Bench) -> None:
+    table = bench.parquet(files=1)
+    bench.run(table)
+    with pytest.raises(ConfigError, match=r"Run 1 of import people is finished, with another table or target.*--run"):
+        bench.run(table, to={"if_exists": "replace"})
+    with pytest.raises(ConfigError, match="is finished, with another table"):
+        bench.run({**table, "ignore": ["name"]})
+    bench.clickhouse.execute("DROP TABLE people")
+    assert bench.run({**table, "ignore": ["name"]}, label="2")["left out"] == ["name"]
 
 
 def test_names_that_are_not_in_the_file_are_told(bench: Bench) -> None:
