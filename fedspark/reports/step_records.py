@@ -108,7 +108,7 @@ def coefficients_table(features: Iterable[Mapping[str, Any]]) -> Record:
             "odds ratio of a deviation",
         ],
         "rows": [
-            [f["name"], f["mean"], f["scale"], f["weight"], f["weight_raw"], math.exp(f["weight"])]
+            [f["name"], _own(f["mean"]), _own(f["scale"]), f["weight"], _own(f["weight_raw"]), math.exp(f["weight"])]
             for f in sorted(features, key=lambda feature: -abs(feature["weight"]))
         ],
         "note": "Mean and deviation are of the training rows. The weight of a unit applies to the column as it is in "
@@ -116,9 +116,14 @@ def coefficients_table(features: Iterable[Mapping[str, Any]]) -> Record:
     }
 
 
+def _own(value: float | None) -> str | None:
+    """A number with digits of its own, for columns whose numbers differ by powers of ten."""
+    return None if value is None else f"{value:.6g}"
+
+
 def rounds_table(history: Iterable[Mapping[str, Any]]) -> Record:
     """Loss and squared length of the update, round by round, as far as this party was told."""
-    rows = [[number, told.get("loss"), told.get("change")] for number, told in enumerate(history)]
+    rows = [[number, told.get("loss"), _own(told.get("change"))] for number, told in enumerate(history)]
     return {"title": "Rounds", "columns": ["round", "loss (nats a row)", "squared length of the update"], "rows": rows}
 
 

@@ -202,3 +202,13 @@ def test_numbers_stand_right_and_share_decimals_and_text_stands_left() -> None:
 def test_headlines_of_all_steps_come_to_the_top() -> None:
     top = page().split("</header>")[0]
     assert "<dt>AUC</dt><dd>0.8333</dd>" in top
+
+
+def test_small_weights_and_updates_are_shown_with_digits_of_their_own() -> None:
+    features = [{"name": "income", "mean": 41_500.0, "scale": 13_419.0, "weight": -0.4, "weight_raw": -2.98e-5}]
+    (row,) = coefficients_table(features)["rows"]
+    assert row[:5] == ["income", "41500", "13419", -0.4, "-2.98e-05"]
+    assert rounds_table([{"change": None}, {"loss": 0.3, "change": 1.25e-9}])["rows"] == [
+        [0, None, None],
+        [1, 0.3, "1.25e-09"],
+    ]
