@@ -350,10 +350,19 @@ def _table(session: SparkSession, writing: Writing) -> _Existing | None:
 
 def _partition(session: SparkSession, writing: Writing) -> _Existing | None:
     place = f"{writing.table} PARTITION {spec(writing.partition)}"
-    if not session.catalog.tableExists(writing.table) or not session.sql(f"SHOW PARTITIONS {place}").take(1):
+    if not session.catalog.tableExists(writing.table) or not _has_such(session, writing):
+        return None
+    if not session.sql(f"SHOW PARTITIONS {place}").take(1):
         return None
     found = _described(session, f"DESCRIBE FORMATTED {place}", "# Detailed Partition Information")
     return _Existing(found["Location"])
+
+
+def _has_such(session: SparkSession, writing: Writing) -> bool:
+    """Whether the table is partitioned by the columns of the partition; files are not looked at."""
+    names = [row[0] for row in session.sql(f"DESCRIBE {writing.table}").collect()]
+    own = names[names.index("# Partition Information") + 2 :] if "# Partition Information" in names else []
+    return {name.lower() for name in own} == {name for name, _ in writing.partition}
 
 
 def _described(session: SparkSession, statement: str, section: str) -> dict[str, str]:
