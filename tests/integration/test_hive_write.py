@@ -58,7 +58,7 @@ class Hive:
     def rows(self, columns: str = "id, `größe`, score", table: str = "scores") -> list[tuple[Any, ...]]:
         self.session.catalog.refreshTable(f"fed.{table}")
         found = self.session.sql(f"SELECT {columns} FROM fed.{table}").collect()
-        return sorted((tuple(row) for row in found), key=lambda row: str(row[0]))
+        return sorted((tuple(row) for row in found), key=lambda row: list(map(str, row)))
 
     def location(self) -> Path:
         """Where the table's files are."""
